@@ -1,1 +1,12 @@
-//! `admission`.
+//! Admission: what may be written, and what is filled in before it is. One file a plugin, one line each in
+//! [`default_chain`]. Pure and synchronous: a plugin reads stored objects through a [`View`] and answers.
+//!
+//! Order of a write (`k8s.io/apiserver/pkg/admission`): [`mutate`] → the registry's strategy and validation →
+//! [`validate`] → [`charge`] → commit.
+
+mod attributes;
+mod chain;
+mod plugins;
+
+pub use attributes::{Operation, Request, SideWrite};
+pub use chain::{Plugin, View, charge, default_chain, mutate, validate};

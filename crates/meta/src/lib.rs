@@ -5,11 +5,13 @@
 pub mod field;
 pub mod gvk;
 pub mod object;
+pub mod request;
 pub mod status;
 pub mod time;
 
 pub use field::{FieldError, FieldPath};
 pub use gvk::{GroupKind, GroupVersionKind, GroupVersionResource};
 pub use object::{Object, ObjectMeta, OwnerReference};
+pub use request::{Attributes, UserInfo};
 pub use status::{Reason, Status};
 pub use time::Time;

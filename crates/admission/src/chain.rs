@@ -1,0 +1,75 @@
+//! The interface of a plugin, and the list of those that are on by default.
+
+use crate::{Request, SideWrite};
+use meta::{Attributes, Object, Status};
+use std::sync::Arc;
+
+/// Read access to the stored objects, given by the API server. Objects come in their storage version, as of
+/// the newest revision.
+pub trait View {
+    /// The object of `group`/`resource`; `namespace` is empty for cluster-scoped resources.
+    fn get(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Option<Arc<Object>>;
+    /// All objects of `group`/`resource` in `namespace` (everywhere if it is empty), by key order.
+    fn list(&self, group: &str, resource: &str, namespace: &str) -> Vec<Arc<Object>>;
+    /// Whether the authorizer allows it.
+    fn authorize(&self, attributes: &Attributes) -> bool;
+    /// Resource and whether it is namespaced for a kind that is served, as the REST mapper of upstream has it.
+    fn resource_for(&self, api_version: &str, kind: &str) -> Option<(String, bool)>;
+}
+
+/// An admission plugin. Each method has a default that lets everything pass.
+pub trait Plugin: Send + Sync {
+    /// Upstream's name, as in `--enable-admission-plugins`.
+    fn name(&self) -> &'static str;
+    /// Whether the plugin has something to say about this request.
+    fn handles(&self, request: &Request) -> bool;
+    /// Fills in or changes `request.object`, or refuses.
+    fn mutate(&self, request: &mut Request, view: &dyn View) -> Result<(), Status> {
+        let _ = (request, view);
+        Ok(())
+    }
+    /// Refuses, or adds warnings. The object is final here.
+    fn validate(&self, request: &mut Request, view: &dyn View) -> Result<(), Status> {
+        let _ = (request, view);
+        Ok(())
+    }
+    /// What must be counted elsewhere before the write may happen; asked again after a conflict.
+    fn charge(&self, request: &Request, view: &dyn View) -> Result<Vec<SideWrite>, Status> {
+        let _ = (request, view);
+        Ok(Vec::new())
+    }
+}
+
+/// The plugins that are on by default, in upstream's order
+/// (`pkg/kubeapiserver/options/plugins.go`: `AllOrderedPlugins`). Webhooks and ValidatingAdmissionPolicy will
+/// stand before ResourceQuota.
+pub fn default_chain() -> Vec<Box<dyn Plugin>> {
+    vec![]
+}
+
+/// The mutating pass.
+pub fn mutate(chain: &[Box<dyn Plugin>], request: &mut Request, view: &dyn View) -> Result<(), Status> {
+    chain.iter().try_for_each(|p| if p.handles(request) { p.mutate(request, view) } else { Ok(()) })
+}
+
+/// The validating pass: `request.object` holds what is to be stored.
+pub fn validate(chain: &[Box<dyn Plugin>], request: &mut Request, view: &dyn View) -> Result<(), Status> {
+    chain.iter().try_for_each(|p| if p.handles(request) { p.validate(request, view) } else { Ok(()) })
+}
+
+/// The last step before the commit: writes that count what this request uses. Nothing is returned for dry
+/// runs, but the check is made.
+pub fn charge(
+    chain: &[Box<dyn Plugin>],
+    request: &Request,
+    view: &dyn View,
+) -> Result<Vec<SideWrite>, Status> {
+    let mut writes = Vec::new();
+    for plugin in chain.iter().filter(|p| p.handles(request)) {
+        writes.extend(plugin.charge(request, view)?);
+    }
+    if request.dry_run {
+        writes.clear();
+    }
+    Ok(writes)
+}
