@@ -1,0 +1,26 @@
+//! `replicasets` (apps/v1).
+
+use crate::kind::Kind;
+use serde_json::json;
+
+pub(super) fn kind() -> Kind {
+    Kind::namespaced("apps", "v1", "ReplicaSet", "replicasets")
+        .short(&["rs"])
+        .category("all")
+        .scale()
+        .status(json!({"replicas": 0}))
+        .table(
+            &[
+                "Name",
+                "Desired:integer",
+                "Current:integer",
+                "Ready:integer",
+                "Age",
+                "Containers*",
+                "Images*",
+                "Selector*",
+            ],
+            crate::table::name_and_created,
+        )
+        .generation()
+}

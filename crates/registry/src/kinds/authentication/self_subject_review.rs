@@ -1,0 +1,8 @@
+//! `selfsubjectreviews` (authentication.k8s.io/v1).
+
+use crate::kind::{Kind, Verbs};
+
+pub(super) fn kind() -> Kind {
+    Kind::cluster("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews")
+        .not_stored(Verbs::CREATE)
+}

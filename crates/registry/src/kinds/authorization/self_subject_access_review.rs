@@ -1,0 +1,8 @@
+//! `selfsubjectaccessreviews` (authorization.k8s.io/v1).
+
+use crate::kind::{Kind, Verbs};
+
+pub(super) fn kind() -> Kind {
+    Kind::cluster("authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews")
+        .not_stored(Verbs::CREATE)
+}

@@ -1,0 +1,10 @@
+//! `clusterrolebindings` (rbac.authorization.k8s.io/v1).
+
+use crate::kind::Kind;
+
+pub(super) fn kind() -> Kind {
+    Kind::cluster("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings").table(
+        &["Name", "Role", "Age", "Users*", "Groups*", "ServiceAccounts*"],
+        crate::table::name_and_created,
+    )
+}
