@@ -4,14 +4,21 @@
 
 pub mod field;
 pub mod gvk;
+pub mod int_or_string;
+pub mod names;
 pub mod object;
+pub mod quantity;
 pub mod request;
+pub mod selector;
 pub mod status;
 pub mod time;
 
 pub use field::{FieldError, FieldPath};
 pub use gvk::{GroupKind, GroupVersionKind, GroupVersionResource};
+pub use int_or_string::IntOrString;
 pub use object::{Object, ObjectMeta, OwnerReference};
+pub use quantity::Quantity;
 pub use request::{Attributes, UserInfo};
+pub use selector::{FieldSelector, LabelSelector, Selector};
 pub use status::{Reason, Status};
 pub use time::Time;

@@ -80,9 +80,24 @@ impl Reason {
     pub fn parse(word: &str) -> Self {
         use Reason::*;
         [
-            BadRequest, Unauthorized, Forbidden, NotFound, MethodNotAllowed, NotAcceptable, AlreadyExists,
-            Conflict, Gone, Expired, RequestEntityTooLarge, UnsupportedMediaType, Invalid, TooManyRequests,
-            InternalError, ServiceUnavailable, Timeout, ServerTimeout,
+            BadRequest,
+            Unauthorized,
+            Forbidden,
+            NotFound,
+            MethodNotAllowed,
+            NotAcceptable,
+            AlreadyExists,
+            Conflict,
+            Gone,
+            Expired,
+            RequestEntityTooLarge,
+            UnsupportedMediaType,
+            Invalid,
+            TooManyRequests,
+            InternalError,
+            ServiceUnavailable,
+            Timeout,
+            ServerTimeout,
         ]
         .into_iter()
         .find(|r| r.as_str() == word)
@@ -133,7 +148,10 @@ impl Status {
 
     /// 404 for a path that names nothing the server has.
     pub fn no_such_path() -> Self {
-        Self { details: json!({}), ..Self::new(Reason::NotFound, "the server could not find the requested resource") }
+        Self {
+            details: json!({}),
+            ..Self::new(Reason::NotFound, "the server could not find the requested resource")
+        }
     }
 
     /// 409: `pods "web" already exists`.
@@ -144,13 +162,15 @@ impl Status {
 
     /// 409: a write that a concurrent write made impossible.
     pub fn conflict(group: &str, resource: &str, name: &str, why: &str) -> Self {
-        let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", qualified(group, resource));
+        let message =
+            format!("Operation cannot be fulfilled on {} {name:?}: {why}", qualified(group, resource));
         Self { details: details(group, resource, name), ..Self::new(Reason::Conflict, message) }
     }
 
     /// 409 with upstream's sentence for a stale `resourceVersion`.
     pub fn stale(group: &str, resource: &str, name: &str) -> Self {
-        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        let why =
+            "the object has been modified; please apply your changes to the latest version and try again";
         Self::conflict(group, resource, name, why)
     }
 
@@ -210,7 +230,10 @@ impl Status {
     /// 500.
     pub fn internal(why: impl std::fmt::Display) -> Self {
         let causes = json!({"causes": [{"message": why.to_string()}]});
-        Self { details: causes, ..Self::new(Reason::InternalError, format!("Internal error occurred: {why}")) }
+        Self {
+            details: causes,
+            ..Self::new(Reason::InternalError, format!("Internal error occurred: {why}"))
+        }
     }
 
     /// The `metav1.Status` object.
