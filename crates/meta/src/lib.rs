@@ -2,15 +2,19 @@
 //!
 //! Pure data and pure functions. No clock, no files, no sockets, no async, and no knowledge of any single kind.
 
+pub mod decode;
 pub mod field;
 pub mod gvk;
 pub mod int_or_string;
+pub mod list;
 pub mod names;
 pub mod object;
+pub mod patch;
 pub mod quantity;
 pub mod request;
 pub mod selector;
 pub mod status;
+pub mod table;
 pub mod time;
 
 pub use field::{FieldError, FieldPath};
