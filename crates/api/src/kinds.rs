@@ -7,7 +7,7 @@ use crate::{
 use k8s_openapi::{ClusterResourceScope, Metadata, NamespaceResourceScope, Resource};
 use meta::{GroupVersionKind, GroupVersionResource};
 use serde::{Deserialize, Serialize};
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -48,8 +48,10 @@ pub struct KindInfo {
     pub resource: &'static str,
     /// Whether objects live in a namespace.
     pub namespaced: bool,
-    /// Decodes one object.
+    /// Decodes one object, leaving out `managedFields`, which no cache needs.
     pub decode: Decode,
+    /// Which Rust type it decodes to.
+    pub type_id: TypeId,
 }
 
 impl KindInfo {
@@ -133,7 +135,12 @@ macro_rules! kinds {
                 kind: <$t as Resource>::KIND,
                 resource: <$t as Resource>::URL_PATH_SEGMENT,
                 namespaced: namespaced::<$t>(),
-                decode: |bytes| Ok(Arc::new(<$t as Kind>::decode(bytes)?)),
+                decode: |bytes| {
+                    let mut object = <$t as Kind>::decode(bytes)?;
+                    object.metadata.managed_fields = None;
+                    Ok(Arc::new(object))
+                },
+                type_id: TypeId::of::<$t>(),
             };
             fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
                 serde_json::from_slice(bytes)
