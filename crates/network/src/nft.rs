@@ -1,0 +1,212 @@
+//! A rule set as nftables commands: flat maps, so that the number of rules doesn't grow with the services.
+//!
+//! A packet to a service finds in one map how many endpoints there are (the verdict: a chain for that number), and
+//! in a second map the endpoint of the number it drew. The chains depend on the *count* of endpoints alone, so
+//! there are as many as there are different counts. A change of one service is the change of its elements, and every
+//! change is one transaction of the kernel.
+
+use crate::rules::{Backends, Frontend, RuleSet};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+
+/// What the table needs to know of the node and the cluster.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// The table's name; one for each cluster on the machine.
+    pub name: String,
+    /// Addresses of services, as `ADDRESS/BITS`: what isn't translated there is refused at once.
+    pub service_cidr: String,
+    /// The cluster's DNS, an address in that range which is served on this node itself.
+    pub dns: Ipv4Addr,
+    /// The bridge of this cluster's pods.
+    pub bridge: String,
+    /// Addresses of the node, as `ADDRESS/BITS`, at which node ports answer.
+    pub node_port_addresses: Vec<String>,
+}
+
+impl Table {
+    /// Commands that make the table anew with these rules, whatever was there before.
+    pub fn replace(&self, rules: &RuleSet) -> String {
+        let name = &self.name;
+        let mut out = format!("table ip {name} {{}}\ndelete table ip {name}\ntable ip {name} {{\n");
+        out.push_str(&self.skeleton());
+        for n in counts(rules) {
+            out.push_str(&chains(n));
+        }
+        out.push_str("}\n");
+        for (frontend, backends) in &rules.frontends {
+            self.elements(&mut out, "add", frontend, backends);
+        }
+        for ip in rules.endpoints() {
+            let _ = writeln!(out, "add element ip {name} hairpin {{ {ip} . {ip} }}");
+        }
+        out
+    }
+
+    /// Commands that turn `old` into `new`; empty when there is nothing to do.
+    pub fn change(&self, old: &RuleSet, new: &RuleSet) -> String {
+        let name = &self.name;
+        let mut out = String::new();
+        for n in counts(new).difference(&counts(old)) {
+            let _ = writeln!(out, "table ip {name} {{\n{}}}", chains(*n));
+        }
+        for (frontend, was) in &old.frontends {
+            if new.frontends.get(frontend) != Some(was) {
+                self.elements(&mut out, "delete", frontend, was);
+            }
+        }
+        for (frontend, is) in &new.frontends {
+            if old.frontends.get(frontend) != Some(is) {
+                self.elements(&mut out, "add", frontend, is);
+            }
+        }
+        let (was, is) = (old.endpoints(), new.endpoints());
+        for ip in was.difference(&is) {
+            let _ = writeln!(out, "delete element ip {name} hairpin {{ {ip} . {ip} }}");
+        }
+        for ip in is.difference(&was) {
+            let _ = writeln!(out, "add element ip {name} hairpin {{ {ip} . {ip} }}");
+        }
+        out
+    }
+
+    fn skeleton(&self) -> String {
+        let Self { service_cidr, dns, bridge, .. } = self;
+        let node_ports = self.node_port_addresses.join(", ");
+        format!(
+            "\
+\tmap services {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
+\tmap service_endpoints {{ typeof ip daddr . meta l4proto . th dport . numgen random mod 65536 : ip daddr . th dport; }}
+\tmap node_ports {{ type inet_proto . inet_service : verdict; }}
+\tmap node_port_endpoints {{ typeof meta l4proto . th dport . numgen random mod 65536 : ip daddr . th dport; }}
+\tset hairpin {{ type ipv4_addr . ipv4_addr; }}
+\tset node_port_addresses {{ type ipv4_addr; flags interval; elements = {{ {node_ports} }} }}
+\tchain translate {{
+\t\tip daddr . meta l4proto . th dport vmap @services
+\t\tfib daddr type local ip daddr @node_port_addresses meta l4proto . th dport vmap @node_ports
+\t}}
+\tchain guard {{
+\t\ttype filter hook prerouting priority raw; policy accept;
+\t\tiifname \"{bridge}\" ip daddr 127.0.0.0/8 drop
+\t}}
+\tchain prerouting {{ type nat hook prerouting priority dstnat; policy accept; jump translate; }}
+\tchain output {{ type nat hook output priority -100; policy accept; jump translate; }}
+\tchain postrouting {{
+\t\ttype nat hook postrouting priority srcnat; policy accept;
+\t\tct status dnat ip saddr . ip daddr @hairpin masquerade
+\t\tct status dnat ip saddr 127.0.0.0/8 oifname \"{bridge}\" masquerade
+\t}}
+\tchain refuse {{
+\t\tip daddr {dns} return
+\t\tip daddr {service_cidr} ct state new meta l4proto tcp reject with tcp reset
+\t\tip daddr {service_cidr} ct state new reject
+\t}}
+\tchain filter_forward {{ type filter hook forward priority filter; policy accept; jump refuse; }}
+\tchain filter_output {{ type filter hook output priority filter; policy accept; jump refuse; }}
+"
+        )
+    }
+
+    /// The elements of one front end. A front end without endpoints has none: what isn't translated is refused.
+    fn elements(&self, out: &mut String, verb: &str, frontend: &Frontend, backends: &Backends) {
+        let Some(chain) = chain_of(frontend, backends) else { return };
+        let (map, key) = match frontend.address {
+            Some(ip) => ("service", format!("{ip} . {} . {}", frontend.protocol.as_str(), frontend.port)),
+            None => ("node_port", format!("{} . {}", frontend.protocol.as_str(), frontend.port)),
+        };
+        let name = &self.name;
+        let _ = writeln!(out, "{verb} element ip {name} {map}s {{ {key} : goto {chain} }}");
+        let each = backends.targets.iter().enumerate();
+        let list: Vec<String> = each.map(|(i, t)| format!("{key} . {i} : {} . {}", t.ip(), t.port())).collect();
+        let _ = writeln!(out, "{verb} element ip {name} {map}_endpoints {{ {} }}", list.join(", "));
+    }
+}
+
+/// A kind of chain: how many endpoints, whether the client's address chooses, whether for node ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Count {
+    endpoints: usize,
+    affinity: bool,
+    node_port: bool,
+}
+
+impl Count {
+    fn of(frontend: &Frontend, backends: &Backends) -> Option<Self> {
+        let (endpoints, affinity) = (backends.targets.len(), backends.affinity);
+        (endpoints > 0).then_some(Self { endpoints, affinity, node_port: frontend.address.is_none() })
+    }
+
+    fn chain(self) -> String {
+        let kind = if self.node_port { "node_port" } else { "service" };
+        let how = if self.affinity { "_by_client" } else { "" };
+        format!("{kind}{how}_{}", self.endpoints)
+    }
+}
+
+fn chain_of(frontend: &Frontend, backends: &Backends) -> Option<String> {
+    Count::of(frontend, backends).map(Count::chain)
+}
+
+fn counts(rules: &RuleSet) -> BTreeSet<Count> {
+    rules.frontends.iter().filter_map(|(f, b)| Count::of(f, b)).collect()
+}
+
+fn chains(count: Count) -> String {
+    let n = count.endpoints;
+    let draw = if count.affinity { format!("jhash ip saddr mod {n}") } else { format!("numgen random mod {n}") };
+    let (key, map) = match count.node_port {
+        true => ("meta l4proto . th dport", "node_port_endpoints"),
+        false => ("ip daddr . meta l4proto . th dport", "service_endpoints"),
+    };
+    format!("\tchain {} {{ dnat ip to {key} . {draw} map @{map}; }}\n", count.chain())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::Protocol;
+    use expect_test::expect;
+
+    fn rules(services: &[(&str, u16, &[&str])]) -> RuleSet {
+        let mut set = RuleSet::default();
+        for (address, port, targets) in services {
+            let frontend = Frontend { address: address.parse().ok(), protocol: Protocol::Tcp, port: *port };
+            let targets = targets.iter().map(|t| t.parse().unwrap()).collect();
+            set.frontends.insert(frontend, Backends { affinity: false, targets });
+        }
+        set
+    }
+
+    fn table() -> Table {
+        Table {
+            name: "t".into(),
+            service_cidr: "10.0.0.0/16".into(),
+            dns: Ipv4Addr::new(10, 0, 0, 10),
+            bridge: "br".into(),
+            node_port_addresses: vec!["127.0.0.0/8".into()],
+        }
+    }
+
+    #[test]
+    fn a_change_touches_only_what_changed() {
+        let old = rules(&[("10.0.0.1", 80, &["10.1.0.1:8080"]), ("10.0.0.2", 80, &["10.1.0.7:80"])]);
+        let new = rules(&[
+            ("10.0.0.1", 80, &["10.1.0.1:8080", "10.1.0.2:8080"]),
+            ("10.0.0.2", 80, &["10.1.0.7:80"]),
+            ("node", 30080, &[]),
+        ]);
+        expect![[r#"
+            table ip t {
+            	chain service_2 { dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 2 map @service_endpoints; }
+            }
+            delete element ip t services { 10.0.0.1 . tcp . 80 : goto service_1 }
+            delete element ip t service_endpoints { 10.0.0.1 . tcp . 80 . 0 : 10.1.0.1 . 8080 }
+            add element ip t services { 10.0.0.1 . tcp . 80 : goto service_2 }
+            add element ip t service_endpoints { 10.0.0.1 . tcp . 80 . 0 : 10.1.0.1 . 8080, 10.0.0.1 . tcp . 80 . 1 : 10.1.0.2 . 8080 }
+            add element ip t hairpin { 10.1.0.2 . 10.1.0.2 }
+        "#]]
+        .assert_eq(&table().change(&old, &new));
+        assert_eq!(table().change(&new, &new), "");
+    }
+}
