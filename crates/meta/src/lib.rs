@@ -16,6 +16,7 @@ pub mod selector;
 pub mod status;
 pub mod table;
 pub mod time;
+pub mod yaml;
 
 pub use field::{FieldError, FieldPath};
 pub use gvk::{GroupKind, GroupVersionKind, GroupVersionResource};
