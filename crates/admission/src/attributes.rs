@@ -66,11 +66,12 @@ impl Request {
     /// object's own name and then to `generateName`.
     pub fn forbidden(&self, why: impl std::fmt::Display) -> Status {
         let own = self.object.as_ref().or(self.old.as_ref()).map(|o| &o.metadata);
-        let name = [Some(self.name.as_str()), own.map(|m| m.name.as_str()), own.map(|m| m.generate_name.as_str())]
-            .into_iter()
-            .flatten()
-            .find(|n| !n.is_empty())
-            .unwrap_or("");
+        let name =
+            [Some(self.name.as_str()), own.map(|m| m.name.as_str()), own.map(|m| m.generate_name.as_str())]
+                .into_iter()
+                .flatten()
+                .find(|n| !n.is_empty())
+                .unwrap_or("");
         Status::forbidden(&self.resource.group, &self.resource.resource, name, &why.to_string())
     }
 
