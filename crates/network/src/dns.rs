@@ -29,29 +29,21 @@ const FORWARD_TIMEOUT: Duration = Duration::from_secs(2);
 /// The server's state, shared with whoever keeps the zone fresh.
 #[derive(Clone, Debug)]
 pub struct Server {
-    zone: Arc<RwLock<Arc<Zone>>>,
+    zone: Arc<RwLock<Zone>>,
     forward: Arc<Vec<SocketAddr>>,
 }
 
 impl Server {
     /// A server for `zone` that hands other names to `forward`, in that order.
     pub fn new(zone: Zone, forward: Vec<SocketAddr>) -> Self {
-        Self { zone: Arc::new(RwLock::new(Arc::new(zone))), forward: Arc::new(forward) }
+        Self { zone: Arc::new(RwLock::new(zone)), forward: Arc::new(forward) }
     }
 
-    /// Puts a new zone in the old one's place.
-    pub fn replace(&self, zone: Zone) {
-        let new = Arc::new(zone);
+    /// Changes the zone. The next question sees the change.
+    pub fn update(&self, change: impl FnOnce(&mut Zone)) {
         match self.zone.write() {
-            Ok(mut slot) => *slot = new,
-            Err(poisoned) => *poisoned.into_inner() = new,
-        }
-    }
-
-    fn zone(&self) -> Arc<Zone> {
-        match self.zone.read() {
-            Ok(slot) => slot.clone(),
-            Err(poisoned) => poisoned.into_inner().clone(),
+            Ok(mut zone) => change(&mut zone),
+            Err(poisoned) => change(&mut poisoned.into_inner()),
         }
     }
 
@@ -111,7 +103,10 @@ impl Server {
     }
 
     fn answer(&self, packet: &[u8], tcp: bool) -> Reply {
-        respond(&self.zone(), packet, tcp)
+        match self.zone.read() {
+            Ok(zone) => respond(&zone, packet, tcp),
+            Err(poisoned) => respond(&poisoned.into_inner(), packet, tcp),
+        }
     }
 
     /// Asks the machine's name servers in turn; SERVFAIL when none answers.

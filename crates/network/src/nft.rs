@@ -6,7 +6,7 @@
 //! change is one transaction of the kernel.
 
 use crate::rules::{Backends, Frontend, RuleSet};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
@@ -27,7 +27,7 @@ pub struct Table {
 
 impl Table {
     /// Commands that make the table anew with these rules, whatever was there before.
-    pub fn replace(&self, rules: &RuleSet) -> String {
+    fn replace(&self, rules: &RuleSet) -> String {
         let name = &self.name;
         let mut out = format!("table ip {name} {{}}\ndelete table ip {name}\ntable ip {name} {{\n");
         out.push_str(&self.skeleton());
@@ -39,33 +39,6 @@ impl Table {
             self.elements(&mut out, "add", frontend, backends);
         }
         for ip in rules.endpoints() {
-            let _ = writeln!(out, "add element ip {name} hairpin {{ {ip} . {ip} }}");
-        }
-        out
-    }
-
-    /// Commands that turn `old` into `new`; empty when there is nothing to do.
-    pub fn change(&self, old: &RuleSet, new: &RuleSet) -> String {
-        let name = &self.name;
-        let mut out = String::new();
-        for n in counts(new).difference(&counts(old)) {
-            let _ = writeln!(out, "table ip {name} {{\n{}}}", chains(*n));
-        }
-        for (frontend, was) in &old.frontends {
-            if new.frontends.get(frontend) != Some(was) {
-                self.elements(&mut out, "delete", frontend, was);
-            }
-        }
-        for (frontend, is) in &new.frontends {
-            if old.frontends.get(frontend) != Some(is) {
-                self.elements(&mut out, "add", frontend, is);
-            }
-        }
-        let (was, is) = (old.endpoints(), new.endpoints());
-        for ip in was.difference(&is) {
-            let _ = writeln!(out, "delete element ip {name} hairpin {{ {ip} . {ip} }}");
-        }
-        for ip in is.difference(&was) {
             let _ = writeln!(out, "add element ip {name} hairpin {{ {ip} . {ip} }}");
         }
         out
@@ -120,6 +93,63 @@ impl Table {
         let each = backends.targets.iter().enumerate();
         let list: Vec<String> = each.map(|(i, t)| format!("{key} . {i} : {} . {}", t.ip(), t.port())).collect();
         let _ = writeln!(out, "{verb} element ip {name} {map}_endpoints {{ {} }}", list.join(", "));
+    }
+}
+
+/// What stands in the kernel besides the elements of each service: the chains, and who uses which hairpin.
+#[derive(Clone, Debug, Default)]
+pub struct Programmed {
+    counts: BTreeSet<Count>,
+    hairpins: BTreeMap<Ipv4Addr, usize>,
+}
+
+impl Programmed {
+    /// Commands that make the table anew with these rules, whatever was there before.
+    pub fn replace(&mut self, table: &Table, rules: &RuleSet) -> String {
+        *self = Self { counts: counts(rules), hairpins: rules.endpoints().into_iter().map(|ip| (ip, 1)).collect() };
+        table.replace(rules)
+    }
+
+    /// The same, with the users of each hairpin counted by service.
+    pub fn with_users<'a>(mut self, services: impl Iterator<Item = &'a RuleSet>) -> Self {
+        self.hairpins.clear();
+        for ip in services.flat_map(RuleSet::endpoints) {
+            *self.hairpins.entry(ip).or_default() += 1;
+        }
+        self
+    }
+
+    /// Commands that turn one service's rules from `old` into `new`; empty when there is nothing to do.
+    pub fn change(&mut self, table: &Table, old: &RuleSet, new: &RuleSet) -> String {
+        let name = &table.name;
+        let mut out = String::new();
+        for n in counts(new) {
+            if self.counts.insert(n) {
+                let _ = writeln!(out, "table ip {name} {{\n{}}}", chains(n));
+            }
+        }
+        for (frontend, was) in old.frontends.iter().filter(|(f, b)| new.frontends.get(f) != Some(b)) {
+            table.elements(&mut out, "delete", frontend, was);
+        }
+        for (frontend, is) in new.frontends.iter().filter(|(f, b)| old.frontends.get(f) != Some(b)) {
+            table.elements(&mut out, "add", frontend, is);
+        }
+        for ip in new.endpoints() {
+            let users = self.hairpins.entry(ip).or_default();
+            *users += 1;
+            if *users == 1 {
+                let _ = writeln!(out, "add element ip {name} hairpin {{ {ip} . {ip} }}");
+            }
+        }
+        for ip in old.endpoints() {
+            let Some(users) = self.hairpins.get_mut(&ip) else { continue };
+            *users -= 1;
+            if *users == 0 {
+                self.hairpins.remove(&ip);
+                let _ = writeln!(out, "delete element ip {name} hairpin {{ {ip} . {ip} }}");
+            }
+        }
+        out
     }
 }
 
@@ -196,6 +226,8 @@ mod tests {
             ("10.0.0.2", 80, &["10.1.0.7:80"]),
             ("node", 30080, &[]),
         ]);
+        let mut programmed = Programmed::default();
+        programmed.replace(&table(), &old);
         expect![[r#"
             table ip t {
             	chain service_2 { dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 2 map @service_endpoints; }
@@ -206,7 +238,9 @@ mod tests {
             add element ip t service_endpoints { 10.0.0.1 . tcp . 80 . 0 : 10.1.0.1 . 8080, 10.0.0.1 . tcp . 80 . 1 : 10.1.0.2 . 8080 }
             add element ip t hairpin { 10.1.0.2 . 10.1.0.2 }
         "#]]
-        .assert_eq(&table().change(&old, &new));
-        assert_eq!(table().change(&new, &new), "");
+        .assert_eq(&programmed.change(&table(), &old, &new));
+        assert_eq!(programmed.change(&table(), &new, &new), "");
+        programmed.change(&table(), &new, &RuleSet::default());
+        assert!(programmed.hairpins.is_empty());
     }
 }

@@ -4,7 +4,7 @@
 use crate::rules::{Protocol, is_ready};
 use api::core::v1::Service;
 use api::discovery::v1::EndpointSlice;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 
 /// A service's answer set.
@@ -70,16 +70,15 @@ pub enum Answer {
 #[derive(Clone, Debug)]
 pub struct Zone {
     domain: String,
-    services: HashMap<(String, String), Entry>,
-    namespaces: HashSet<String>,
+    /// By (namespace, name).
+    services: BTreeMap<(String, String), Entry>,
     reverse: HashMap<Ipv4Addr, String>,
 }
 
 impl Zone {
     /// A zone with no services. `domain` is the cluster's, usually `cluster.local`.
     pub fn new(domain: &str) -> Self {
-        let (services, namespaces, reverse) = Default::default();
-        Self { domain: domain.to_ascii_lowercase(), services, namespaces, reverse }
+        Self { domain: domain.to_ascii_lowercase(), services: BTreeMap::new(), reverse: HashMap::new() }
     }
 
     /// The cluster's domain.
@@ -87,11 +86,22 @@ impl Zone {
         &self.domain
     }
 
+    /// Forgets a service.
+    pub fn remove(&mut self, namespace: &str, name: &str) {
+        let Some(entry) = self.services.remove(&(namespace.to_owned(), name.to_owned())) else { return };
+        let ips = entry.addresses().into_iter().filter_map(|d| if let Data::A(ip) = d { Some(ip) } else { None });
+        let own = format!("{name}.{namespace}.svc.{}", self.domain);
+        for ip in ips {
+            if self.reverse.get(&ip).is_some_and(|n| n.ends_with(&own)) {
+                self.reverse.remove(&ip);
+            }
+        }
+    }
+
     /// Adds a service with the slices that belong to it.
     pub fn add(&mut self, service: &Service, slices: &[&EndpointSlice]) {
         let meta = &service.metadata;
         let (Some(namespace), Some(name), Some(spec)) = (&meta.namespace, &meta.name, &service.spec) else { return };
-        self.namespaces.insert(namespace.clone());
         let own = format!("{name}.{namespace}.svc.{}", self.domain);
         let address = spec.cluster_ip.as_deref().unwrap_or_default();
         let target = match (spec.type_.as_deref(), address, address.parse()) {
@@ -130,7 +140,7 @@ impl Zone {
         match labels.as_slice() {
             ["dns-version"] if question == Question::Txt => Answer::Records(vec![Data::Txt("1.1.0".into())]),
             ["dns-version"] | ["svc"] | ["pod"] => Answer::Records(Vec::new()),
-            ["svc" | "pod", namespace] if self.namespaces.contains(*namespace) => Answer::Records(Vec::new()),
+            ["svc" | "pod", namespace] if self.has_namespace(namespace) => Answer::Records(Vec::new()),
             ["pod", _, address] => pod(address, question),
             ["svc", namespace, service, below @ ..] => {
                 match self.services.get(&((*namespace).to_owned(), (*service).to_owned())) {
@@ -140,6 +150,11 @@ impl Zone {
             }
             _ => Answer::NoSuchName,
         }
+    }
+
+    fn has_namespace(&self, namespace: &str) -> bool {
+        let first = (namespace.to_owned(), String::new());
+        self.services.range(first..).next().is_some_and(|((n, _), _)| n == namespace)
     }
 
     /// `below` are the labels under the service's name, the outermost first.
