@@ -96,4 +96,4 @@ impl Issuer {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
