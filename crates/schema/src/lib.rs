@@ -1,1 +1,15 @@
-//! `schema`.
+//! One engine for the structure of objects, built in or custom: default, prune, decode, validate, merge, apply.
+//!
+//! A [`Schema`] is a cheap handle into a compact, shared table that is read from OpenAPI v3 JSON. Everything here
+//! is a pure function over JSON values. Behaviour follows `k8s.io/apiextensions-apiserver/pkg/apiserver/schema`,
+//! `k8s.io/kube-openapi/pkg/validation`, `k8s.io/apimachinery/pkg/util/strategicpatch` and
+//! `sigs.k8s.io/structured-merge-diff`.
+
+mod default;
+mod model;
+mod parse;
+mod prune;
+
+pub use default::{default, drop_nulls};
+pub use model::{Schema, Schemas};
+pub use prune::{prune, prune_custom};
