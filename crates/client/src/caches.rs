@@ -16,6 +16,8 @@ pub struct Slot {
     pub decode: Decode,
     /// Whether the whole object is held, not only its metadata.
     pub typed: bool,
+    /// Whether the server has the resource no longer.
+    pub gone: bool,
     /// The state.
     pub cache: Cache,
 }
@@ -25,6 +27,7 @@ pub struct Slot {
 pub struct Caches {
     slots: Vec<Slot>,
     by_type: HashMap<TypeId, usize>,
+    discovered: bool,
 }
 
 impl Caches {
@@ -34,7 +37,8 @@ impl Caches {
             return *slot;
         }
         let resource = Resource::from_info(info);
-        self.slots.push(Slot { resource, decode: info.decode, typed: true, cache: Cache::default() });
+        let cache = Cache::default();
+        self.slots.push(Slot { resource, decode: info.decode, typed: true, gone: false, cache });
         self.by_type.insert(info.type_id, self.slots.len() - 1);
         self.slots.len() - 1
     }
@@ -42,12 +46,29 @@ impl Caches {
     /// The slot of a resource found by discovery, of which only metadata is kept; none if it has a slot.
     pub fn add_resource(&mut self, resource: &Resource) -> Option<usize> {
         let same = |s: &Slot| s.resource.group == resource.group && s.resource.resource == resource.resource;
-        if self.slots.iter().any(same) {
-            return None;
+        if let Some(at) = self.slots.iter().position(same) {
+            return std::mem::take(&mut self.slots[at].gone).then_some(at);
         }
         let (resource, decode) = (resource.clone(), PartialObject::decode as Decode);
-        self.slots.push(Slot { resource, decode, typed: false, cache: Cache::default() });
+        self.slots.push(Slot { resource, decode, typed: false, gone: false, cache: Cache::default() });
         Some(self.slots.len() - 1)
+    }
+
+    /// Empties the slot of a resource that the server has no longer.
+    pub fn remove_resource(&mut self, slot: usize) {
+        if let Some(slot) = self.slots.get_mut(slot) {
+            (slot.gone, slot.cache) = (true, Cache::default());
+        }
+    }
+
+    /// Says that discovery was complete: what has no slot is no resource of the server.
+    pub fn set_discovered(&mut self) {
+        self.discovered = true;
+    }
+
+    /// Whether all resources of the server are known and have been listed.
+    pub fn is_complete(&self) -> bool {
+        self.discovered && self.slots.iter().all(|s| s.gone || s.cache.is_synced())
     }
 
     /// Feeds one slot; an unknown slot changes nothing.
@@ -94,8 +115,13 @@ impl<'a> View<'a> {
     }
 
     /// All slots, for what works on every resource.
-    pub fn slots(self) -> &'a [Slot] {
-        &self.caches.slots
+    pub fn slots(self) -> impl Iterator<Item = &'a Slot> {
+        self.caches.slots.iter().filter(|s| !s.gone)
+    }
+
+    /// Whether [`View::slots`] has every resource of the server, listed.
+    pub fn is_complete(self) -> bool {
+        self.caches.is_complete()
     }
 
     /// One object.

@@ -1,0 +1,222 @@
+//! The asynchronous shell of the [`Engine`]: reflectors feed it, tasks carry out its work. No decisions.
+
+use crate::Controller;
+use crate::engine::{Counters, Engine, Ticket, Work};
+use crate::execution::{Execution, Outcome};
+use crate::plan::EventNote;
+use crate::recorder::Recorder;
+use api::Kind;
+use api::apiextensions::v1::CustomResourceDefinition;
+use client::reflector::{Batch, Reflector};
+use client::{Client, discovery};
+use jiff::Timestamp;
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
+
+/// Batches of feeds that wait for the engine.
+const FEED_BUFFER: usize = 64;
+/// Plans that are carried out at the same time, over all controllers.
+const MAX_RUNNING: usize = 64;
+/// Events that wait to be written; more are dropped.
+const EVENT_BUFFER: usize = 1024;
+/// How often discovery is asked for new resources.
+const DISCOVERY_EVERY: Duration = Duration::from_secs(30);
+/// How soon discovery is asked again while it is incomplete.
+const DISCOVERY_RETRY: Duration = Duration::from_secs(1);
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The machine's clock.
+pub fn system_clock() -> Clock {
+    Arc::new(Timestamp::now)
+}
+
+/// Counters of all controllers, for whoever wants to look.
+pub type Metrics = Arc<Mutex<Vec<(&'static str, Counters, usize)>>>;
+
+/// Runs controllers until it is dropped.
+pub struct Runner {
+    engine: Engine,
+    client: Client,
+    clock: Clock,
+    metrics: Metrics,
+    /// Each controller's client: the same identity, its own name.
+    clients: Vec<(&'static str, Client)>,
+    reflectors: HashMap<usize, AbortHandle>,
+    /// Where the reflectors send.
+    feeds: mpsc::Sender<Batch>,
+    fed: Option<mpsc::Receiver<Batch>>,
+    background: JoinSet<()>,
+    running: JoinSet<Done>,
+    /// Wakes discovery early: a new kind was defined.
+    rediscover: Arc<Notify>,
+}
+
+enum Done {
+    Work(Ticket, Outcome),
+    Discovered(Option<(Vec<discovery::Discovered>, bool)>),
+}
+
+impl Runner {
+    /// Controllers that see and write through `client`.
+    pub fn new(controllers: Vec<Box<dyn Controller>>, client: Client, clock: Clock) -> Self {
+        let clients = controllers.iter().map(|c| (c.name(), client.named(c.name()))).collect();
+        let (feeds, fed) = mpsc::channel::<Batch>(FEED_BUFFER);
+        Self {
+            engine: Engine::new(controllers),
+            client,
+            clock,
+            metrics: Metrics::default(),
+            clients,
+            reflectors: HashMap::new(),
+            feeds,
+            fed: Some(fed),
+            background: JoinSet::new(),
+            running: JoinSet::new(),
+            rediscover: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Where the counters can be read while the runner runs.
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
+    }
+
+    /// Runs until `stop` completes; what is being written then is dropped.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        let Some(mut fed) = self.fed.take() else { return };
+        let (events, told) = mpsc::channel::<(&'static str, EventNote)>(EVENT_BUFFER);
+        self.background.spawn(tell(self.client.clone(), told, self.clock.clone()));
+        for slot in 0..self.engine.caches().slots().len() {
+            self.reflect(slot);
+        }
+        if self.engine.wants_everything() {
+            self.discover(Duration::ZERO);
+        }
+        tokio::pin!(stop);
+        loop {
+            let now = (self.clock)();
+            self.start_work(now);
+            let due = self.engine.next_due().map_or(Duration::from_secs(3600), |at| wait(now, at));
+            tokio::select! {
+                () = &mut stop => return,
+                Some(batch) = fed.recv() => self.feed(batch),
+                Some(done) = self.running.join_next() => self.finish(done, &events),
+                () = tokio::time::sleep(due) => {}
+            }
+            // What has come in the meantime is taken in before the next plan.
+            while let Ok(batch) = fed.try_recv() {
+                self.feed(batch);
+            }
+            *self.metrics.lock().unwrap_or_else(PoisonError::into_inner) = self.engine.counters().collect();
+        }
+    }
+
+    fn feed(&mut self, batch: Batch) {
+        if self.engine.caches().slot_of(&CustomResourceDefinition::INFO) == Some(batch.slot) {
+            self.rediscover.notify_one();
+        }
+        self.engine.feed(batch.slot, batch.feeds, (self.clock)());
+    }
+
+    fn reflect(&mut self, slot: usize) {
+        let Some(s) = self.engine.caches().slots().get(slot) else { return };
+        let reflector = Reflector::all(&self.client, s.resource.clone(), s.decode, slot);
+        let handle = self.background.spawn(reflector.run(self.feeds.clone()));
+        self.reflectors.insert(slot, handle);
+    }
+
+    fn start_work(&mut self, now: Timestamp) {
+        while self.running.len() < MAX_RUNNING {
+            let Some(Work { ticket, execution }) = self.engine.next_work(now) else { return };
+            let Some((_, client)) = self.clients.get(ticket.controller) else { return };
+            let client = client.clone();
+            self.running.spawn(async move { Done::Work(ticket, execute(&client, execution).await) });
+        }
+    }
+
+    fn finish(
+        &mut self,
+        done: Result<Done, tokio::task::JoinError>,
+        events: &mpsc::Sender<(&'static str, EventNote)>,
+    ) {
+        match done {
+            Ok(Done::Work(ticket, outcome)) => {
+                let name = self.engine.name(&ticket);
+                for note in self.engine.finish(&ticket, outcome, (self.clock)()) {
+                    if events.try_send((name, note)).is_err() {
+                        tracing::debug!("too many events: one was dropped");
+                    }
+                }
+            }
+            Ok(Done::Discovered(found)) => self.discovered(found),
+            // An execution doesn't panic; if one did, its key waits for the next change.
+            Err(e) => tracing::error!("a task ended: {e}"),
+        }
+    }
+
+    fn discover(&mut self, pause: Duration) {
+        let (client, wake) = (self.client.clone(), self.rediscover.clone());
+        self.running.spawn(async move {
+            let _ = tokio::time::timeout(pause, wake.notified()).await;
+            Done::Discovered(discovery::discover(&client).await.ok())
+        });
+    }
+
+    fn discovered(&mut self, found: Option<(Vec<discovery::Discovered>, bool)>) {
+        let complete = found.as_ref().is_some_and(|(_, complete)| *complete);
+        let all = found.map(|(all, _)| all).unwrap_or_default();
+        let wanted = all.into_iter().filter(|d| d.can(&["list", "watch", "delete"]));
+        let known: Vec<_> = wanted.map(|d| d.resource).collect();
+        for resource in &known {
+            if let Some(slot) = self.engine.add_resource(resource) {
+                self.reflect(slot);
+            }
+        }
+        if complete {
+            for slot in self.engine.set_discovered(&known) {
+                self.reflectors.remove(&slot).inspect(AbortHandle::abort);
+            }
+        }
+        self.discover(if complete { DISCOVERY_EVERY } else { DISCOVERY_RETRY });
+    }
+}
+
+fn wait(now: Timestamp, due: Timestamp) -> Duration {
+    Duration::try_from(due.duration_since(now)).unwrap_or(Duration::ZERO)
+}
+
+/// Carries out one plan.
+pub async fn execute(client: &Client, mut execution: Execution) -> Outcome {
+    loop {
+        let calls = execution.next_calls();
+        if calls.is_empty() {
+            return execution.finish();
+        }
+        let sent = calls.into_iter().map(|(i, call)| async move { (i, client.send(call).await) });
+        for (i, answer) in futures::future::join_all(sent).await {
+            execution.answer(i, answer);
+        }
+    }
+}
+
+/// Writes events, one after the other; a failure costs the event and nothing else.
+async fn tell(client: Client, mut notes: mpsc::Receiver<(&'static str, EventNote)>, clock: Clock) {
+    let mut recorder = Recorder::default();
+    while let Some((component, note)) = notes.recv().await {
+        let Some(write) = recorder.record((component, ""), &note, clock()) else { continue };
+        let outcome = client.send(write.call).await;
+        if let (Err(e), Some(create)) = (&outcome, write.otherwise)
+            && e.is_not_found()
+        {
+            let _ = client.send(create).await;
+        } else if let Err(e) = outcome {
+            tracing::debug!("an event could not be written: {e}");
+        }
+    }
+}
