@@ -13,7 +13,9 @@ pub(crate) trait Log: Send {
     fn append(&mut self, events: &[Arc<Event>]) -> Result<(), LogError>;
 
     /// The batch is visible; time for housekeeping that must not delay its acknowledgement.
-    fn settled(&mut self, _feed: &Feed) {}
+    fn settled(&mut self, _feed: &Feed) -> Result<(), LogError> {
+        Ok(())
+    }
 }
 
 /// Why a batch is not durable.
@@ -82,8 +84,10 @@ impl<L: Log> Engine<L> {
             // A conflict may rest on a write of this very batch, so it fails with it.
             done.finish(failure.clone().map_or(outcome, Err));
         }
-        if self.failed.is_none() {
-            self.log.settled(&self.feed);
+        if self.failed.is_none()
+            && let Err(LogError::Broken(reason)) = self.log.settled(&self.feed)
+        {
+            self.failed = Some(reason);
         }
     }
 }

@@ -10,6 +10,7 @@
 //! (how a batch is decided).
 
 mod backend;
+mod disk;
 mod engine;
 mod entry;
 mod history;
@@ -25,6 +26,7 @@ mod txn;
 mod watch;
 
 pub use backend::{Backend, Feed, OpenError, Writer};
+pub use disk::Embedded;
 pub use entry::{Encoded, Entry, Event, EventKind, Header, HeaderParser};
 pub use limits::Limits;
 pub use memory::Memory;

@@ -31,6 +31,8 @@ impl Default for Limits {
 
 /// The longest key: five segments of at most 253 bytes fit easily.
 pub(crate) const MAX_KEY_BYTES: usize = 2 * 1024;
+/// No limit on objects goes beyond this, so that a batch always fits its frame.
+pub(crate) const MAX_OBJECT_BYTES: usize = 256 * 1024 * 1024;
 /// How many events a watcher takes out of the history at once.
 pub(crate) const WATCH_BATCH: usize = 256;
 /// How many transactions share one sync.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::backend::{Backend, Feed, OpenError, Writer};
 use crate::entry::{Entry, HeaderParser};
-use crate::limits::{Limits, MAX_KEY_BYTES};
+use crate::limits::{Limits, MAX_KEY_BYTES, MAX_OBJECT_BYTES};
 use crate::scope::Scope;
 use crate::shared::Shared;
 use crate::state::{Listing, RevisionError};
@@ -77,7 +77,7 @@ impl Store {
             Write::Put(encoded) | Write::Delete(Some(encoded)) => encoded.len(),
             Write::Delete(None) => 0,
         };
-        let limit = self.0.shared.limits.object_bytes;
+        let limit = self.0.shared.limits.object_bytes.min(MAX_OBJECT_BYTES);
         if size > limit {
             return Some(TxnError::TooLarge { size, limit });
         }
