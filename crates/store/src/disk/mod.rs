@@ -11,6 +11,8 @@ mod journal;
 mod names;
 mod record;
 mod recover;
+#[cfg(test)]
+mod sim;
 mod snapshot;
 
 use std::io;
