@@ -5,11 +5,15 @@
 //! `k8s.io/kube-openapi/pkg/validation`, `k8s.io/apimachinery/pkg/util/strategicpatch` and
 //! `sigs.k8s.io/structured-merge-diff`.
 
+mod decode;
 mod default;
+#[cfg(test)]
+mod fixture;
 mod model;
 mod parse;
 mod prune;
 
+pub use decode::{decode, decode_error};
 pub use default::{default, drop_nulls};
 pub use model::{Schema, Schemas};
 pub use prune::{prune, prune_custom};

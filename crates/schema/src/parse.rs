@@ -34,6 +34,10 @@ impl Schemas {
         let mut by_kind = HashMap::new();
         for (i, (name, schema)) in table.iter().enumerate() {
             let mut node = r.node(schema);
+            if name.ends_with(".JSON") {
+                // Published as an object, but any JSON value stands there (defaults and examples in CRDs).
+                node.ty = Type::Any;
+            }
             node.name = Some(r.word(name));
             r.nodes[i] = node;
             for gvk in schema["x-kubernetes-group-version-kind"].as_array().into_iter().flatten() {
