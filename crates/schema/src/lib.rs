@@ -12,8 +12,10 @@ mod fixture;
 mod model;
 mod parse;
 mod prune;
+mod validate;
 
 pub use decode::{decode, decode_error};
 pub use default::{default, drop_nulls};
 pub use model::{Schema, Schemas};
 pub use prune::{prune, prune_custom};
+pub use validate::validate;
