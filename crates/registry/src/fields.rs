@@ -5,6 +5,9 @@ use meta::Object;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+const NAME: &str = "metadata.name";
+const NAMESPACE: &str = "metadata.namespace";
+
 /// The store's index entry of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
@@ -12,7 +15,8 @@ pub struct Header {
     pub uid: String,
     /// `metadata.labels`.
     pub labels: BTreeMap<String, String>,
-    /// Values of the selectable fields by their labels, sorted; an absent value is the empty string.
+    /// Values of the selectable fields by their columns ([`Kind::column`]), sorted; an absent value is the field's
+    /// default.
     pub fields: Vec<(String, String)>,
 }
 
@@ -23,23 +27,26 @@ impl Kind {
         Header { uid: m.uid.clone(), labels: m.labels.clone(), fields: self.field_values(object) }
     }
 
-    /// The values of all fields that a field selector may name, sorted by label.
+    /// The values of all fields that a field selector may name, sorted by column.
     pub fn field_values(&self, object: &Object) -> Vec<(String, String)> {
-        let mut out = vec![("metadata.name".to_owned(), object.metadata.name.clone())];
+        let mut out = vec![(NAME.to_owned(), object.metadata.name.clone())];
         if self.namespaced {
-            out.push(("metadata.namespace".to_owned(), object.metadata.namespace.clone()));
+            out.push((NAMESPACE.to_owned(), object.metadata.namespace.clone()));
         }
-        out.extend(self.fields.iter().map(|f| (f.label.to_string(), f.value(object))));
+        out.extend(self.fields.iter().map(|f| (f.path.to_string(), f.value(object))));
         out.sort();
+        out.dedup();
         out
     }
 
-    /// Whether a field selector may name `label`. Upstream answers 400 `field label not supported: <label>`.
-    pub fn is_selectable(&self, label: &str) -> bool {
+    /// The column of [`Header::fields`] that the label in a field selector means; none where the kind has no such
+    /// label. Upstream answers 400 `field label not supported: <label>`. Labels of several served forms of one stored
+    /// resource (`regarding.name`, `involvedObject.name`) mean the same column.
+    pub fn column(&self, label: &str) -> Option<&str> {
         match label {
-            "metadata.name" => true,
-            "metadata.namespace" => self.namespaced,
-            _ => self.fields.iter().any(|f| f.label == label),
+            NAME => Some(NAME),
+            NAMESPACE => self.namespaced.then_some(NAMESPACE),
+            _ => self.fields.iter().find(|f| f.label == label).map(|f| f.path.as_ref()),
         }
     }
 }

@@ -4,12 +4,17 @@
 //! Pure: no clock, no files, no sockets. What a kind can't know by itself (the time, the user) is in [`Context`]; what
 //! must be allocated (cluster IPs, node ports) the API server asks for and puts in.
 
+mod admission_kinds;
 mod fields;
+mod fill;
 pub mod kind;
 mod kinds;
 mod names;
+mod pod;
+pub mod service;
 pub mod strategy;
 pub mod table;
+mod validate;
 
 pub use fields::{Header, walk};
 pub use kind::{Action, Column, Field, Kind, ScalePaths, Stored, Subresource, Text, Verbs};

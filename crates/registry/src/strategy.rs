@@ -95,8 +95,11 @@ pub const PLAIN: Strategy = Strategy {
 pub static CUSTOM: Strategy = Strategy { unconditional_update: false, ..PLAIN };
 
 /// The `status` part: of the new object only `status` and metadata count.
-pub static STATUS: Update =
+pub(crate) const STATUS_PART: Update =
     Update { prepare: keep_all_but_status, validate: |_, _| Vec::new(), counts_generation: false };
+
+/// [`STATUS_PART`] for kinds that add nothing to it.
+pub static STATUS: Update = STATUS_PART;
 
 /// The `status` part of custom resources: metadata is kept too.
 pub static CUSTOM_STATUS: Update = Update {

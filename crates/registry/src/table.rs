@@ -93,3 +93,94 @@ pub fn human_duration(s: i64) -> String {
         _ => format!("{}y", s / YEAR),
     }
 }
+
+/// The name.
+pub(crate) fn name(object: &Object) -> Value {
+    object.metadata.name.as_str().into()
+}
+
+/// The text at `path`, or the empty one.
+pub(crate) fn text(object: &Object, path: &[&str]) -> Value {
+    object.str(path).into()
+}
+
+/// The text at `path`, or `other` where there is none.
+pub(crate) fn text_or(object: &Object, path: &[&str], other: &str) -> Value {
+    let found = object.str(path);
+    if found.is_empty() { other } else { found }.into()
+}
+
+/// The number at `path`, or 0.
+pub(crate) fn number(object: &Object, path: &[&str]) -> i64 {
+    object.get(path).and_then(Value::as_i64).unwrap_or_default()
+}
+
+/// The flag at `path`, or `other` where there is none.
+pub(crate) fn flag(object: &Object, path: &[&str], other: bool) -> Value {
+    object.get(path).and_then(Value::as_bool).unwrap_or(other).into()
+}
+
+/// The items of the list at `path`.
+pub(crate) fn items<'a>(object: &'a Object, path: &[&str]) -> &'a [Value] {
+    object.get(path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// How many items or entries stand at `path`.
+pub(crate) fn count(object: &Object, path: &[&str]) -> usize {
+    match object.get(path) {
+        Some(Value::Array(items)) => items.len(),
+        Some(Value::Object(entries)) => entries.len(),
+        _ => 0,
+    }
+}
+
+/// The strings of a list, joined.
+pub(crate) fn joined(list: &[Value], separator: &str) -> String {
+    list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(separator)
+}
+
+/// The field `key` of each item, joined by commas.
+pub(crate) fn each_joined(list: &[Value], key: &str) -> String {
+    list.iter().map(|i| i[key].as_str().unwrap_or_default()).collect::<Vec<_>>().join(",")
+}
+
+/// Names and images of the containers of the pod spec at `path`: two cells of the wide table.
+pub(crate) fn containers(object: &Object, path: &[&str]) -> [Value; 2] {
+    let list: Vec<&str> = path.iter().copied().chain(["containers"]).collect();
+    let list = items(object, &list);
+    [each_joined(list, "name").into(), each_joined(list, "image").into()]
+}
+
+/// A map of labels as `a=b,c=d`, or `<none>`.
+pub(crate) fn labels(map: Option<&Value>) -> Value {
+    let entries = map.and_then(Value::as_object).into_iter().flatten();
+    let mut all: Vec<String> =
+        entries.map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
+    all.sort();
+    if all.is_empty() { "<none>".into() } else { all.join(",").into() }
+}
+
+/// A label selector in the text form of `kubectl -l`, or `<none>`.
+pub(crate) fn selector(value: Option<&Value>) -> Value {
+    let Some(value) = value else { return "<none>".into() };
+    let parsed = meta::LabelSelector::from_value(value).and_then(|s| s.selector());
+    match parsed {
+        Ok(s) if s.is_empty() => "<none>".into(),
+        Ok(s) => s.to_string().into(),
+        Err(_) => "<error>".into(),
+    }
+}
+
+/// Name, then age.
+pub(crate) fn name_and_age(object: &Object, now: Timestamp) -> Vec<Value> {
+    vec![name(object), age(object, now)]
+}
+
+/// The first `max` of a list, and how many more there are; `<none>` for an empty one.
+pub(crate) fn shortened(list: &[String], max: usize) -> String {
+    match list.len() {
+        0 => "<none>".to_owned(),
+        n if n > max => format!("{} + {} more...", list[..max].join(","), n - max),
+        _ => list.join(","),
+    }
+}

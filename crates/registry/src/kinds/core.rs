@@ -6,7 +6,7 @@ mod binding;
 mod component_status;
 mod config_map;
 mod endpoints;
-mod event;
+pub(super) mod event;
 mod limit_range;
 mod namespace;
 mod node;
@@ -17,7 +17,7 @@ mod pod_template;
 mod replication_controller;
 mod resource_quota;
 mod secret;
-mod service;
+pub(super) mod service;
 mod service_account;
 
 pub(super) const KINDS: &[fn() -> Kind] = &[

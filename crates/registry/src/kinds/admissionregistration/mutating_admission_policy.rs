@@ -1,6 +1,8 @@
 //! `mutatingadmissionpolicies` (admissionregistration.k8s.io/v1).
 
+use crate::admission_kinds::{policy, policy_row};
 use crate::kind::Kind;
+use crate::strategy::{PLAIN, Strategy};
 
 pub(super) fn kind() -> Kind {
     Kind::cluster(
@@ -10,5 +12,9 @@ pub(super) fn kind() -> Kind {
         "mutatingadmissionpolicies",
     )
     .category("api-extensions")
-    .table(&["Name", "Mutations:integer", "ParamKind", "Age"], crate::table::name_and_created)
+    .table(&["Name", "Mutations:integer", "ParamKind", "Age"], |o, now| policy_row(o, now, "mutations"))
+    .generation()
+    .strategy(&STRATEGY)
 }
+
+static STRATEGY: Strategy = Strategy { default: policy, unconditional_update: false, ..PLAIN };

@@ -1,6 +1,8 @@
 //! `validatingadmissionpolicies` (admissionregistration.k8s.io/v1).
 
+use crate::admission_kinds::{policy, policy_row};
 use crate::kind::Kind;
+use crate::strategy::{PLAIN, Strategy};
 use serde_json::json;
 
 pub(super) fn kind() -> Kind {
@@ -12,6 +14,9 @@ pub(super) fn kind() -> Kind {
     )
     .category("api-extensions")
     .status(json!({}))
-    .table(&["Name", "Validations:integer", "ParamKind", "Age"], crate::table::name_and_created)
+    .table(&["Name", "Validations:integer", "ParamKind", "Age"], |o, now| policy_row(o, now, "validations"))
     .generation()
+    .strategy(&STRATEGY)
 }
+
+static STRATEGY: Strategy = Strategy { default: policy, unconditional_update: false, ..PLAIN };

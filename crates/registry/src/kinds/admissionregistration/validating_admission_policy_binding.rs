@@ -1,6 +1,8 @@
 //! `validatingadmissionpolicybindings` (admissionregistration.k8s.io/v1).
 
+use crate::admission_kinds::{binding, binding_row};
 use crate::kind::Kind;
+use crate::strategy::{PLAIN, Strategy};
 
 pub(super) fn kind() -> Kind {
     Kind::cluster(
@@ -10,6 +12,9 @@ pub(super) fn kind() -> Kind {
         "validatingadmissionpolicybindings",
     )
     .category("api-extensions")
-    .table(&["Name", "PolicyName", "ParamRef", "Age"], crate::table::name_and_created)
+    .table(&["Name", "PolicyName", "ParamRef", "Age"], binding_row)
     .generation()
+    .strategy(&STRATEGY)
 }
+
+static STRATEGY: Strategy = Strategy { default: binding, unconditional_update: false, ..PLAIN };

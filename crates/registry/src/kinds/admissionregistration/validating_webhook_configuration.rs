@@ -1,6 +1,8 @@
 //! `validatingwebhookconfigurations` (admissionregistration.k8s.io/v1).
 
+use crate::admission_kinds::{configuration_row, webhooks};
 use crate::kind::Kind;
+use crate::strategy::{PLAIN, Strategy};
 
 pub(super) fn kind() -> Kind {
     Kind::cluster(
@@ -10,5 +12,14 @@ pub(super) fn kind() -> Kind {
         "validatingwebhookconfigurations",
     )
     .category("api-extensions")
-    .table(&["Name", "Webhooks:integer", "Age"], crate::table::name_and_created)
+    .table(&["Name", "Webhooks:integer", "Age"], configuration_row)
+    .generation()
+    .strategy(&STRATEGY)
 }
+
+static STRATEGY: Strategy = Strategy {
+    default: |o| webhooks(o, false),
+    validate: crate::validate::webhooks::validate_configuration,
+    unconditional_update: false,
+    ..PLAIN
+};

@@ -1,7 +1,13 @@
 //! `replicasets` (apps/v1).
 
+use crate::fill::{make, part, set};
 use crate::kind::Kind;
-use serde_json::json;
+use crate::strategy::{PLAIN, Strategy, Update, WHOLE};
+use crate::table::{age, containers, name, number, selector};
+use crate::validate::workload::{validate_replica_set, validate_replica_set_update};
+use jiff::Timestamp;
+use meta::Object;
+use serde_json::{Value, json};
 
 pub(super) fn kind() -> Kind {
     Kind::namespaced("apps", "v1", "ReplicaSet", "replicasets")
@@ -20,7 +26,36 @@ pub(super) fn kind() -> Kind {
                 "Images*",
                 "Selector*",
             ],
-            crate::table::name_and_created,
+            row,
         )
+        .field_or("status.replicas", "status.replicas", "0")
         .generation()
+        .strategy(&STRATEGY)
+}
+
+static STRATEGY: Strategy = Strategy {
+    default,
+    validate: validate_replica_set,
+    update: Update { validate: validate_replica_set_update, ..WHOLE },
+    ..PLAIN
+};
+
+fn default(o: &mut Object) {
+    let spec = part(o, "spec");
+    set(spec, "replicas", 1);
+    crate::pod::defaults::template(make(spec, "template"));
+}
+
+fn row(o: &Object, now: Timestamp) -> Vec<Value> {
+    let [names, images] = containers(o, &["spec", "template", "spec"]);
+    vec![
+        name(o),
+        number(o, &["spec", "replicas"]).into(),
+        number(o, &["status", "replicas"]).into(),
+        number(o, &["status", "readyReplicas"]).into(),
+        age(o, now),
+        names,
+        images,
+        selector(o.get(&["spec", "selector"])),
+    ]
 }

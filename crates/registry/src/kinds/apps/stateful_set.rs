@@ -1,7 +1,13 @@
 //! `statefulsets` (apps/v1).
 
+use crate::fill::{each, make, part, set, set_zero, text};
 use crate::kind::Kind;
-use serde_json::json;
+use crate::strategy::{PLAIN, Strategy, Update, WHOLE};
+use crate::table::{age, containers, name, number};
+use crate::validate::workload::{validate_stateful_set, validate_stateful_set_update};
+use jiff::Timestamp;
+use meta::Object;
+use serde_json::{Value, json};
 
 pub(super) fn kind() -> Kind {
     Kind::namespaced("apps", "v1", "StatefulSet", "statefulsets")
@@ -9,6 +15,46 @@ pub(super) fn kind() -> Kind {
         .category("all")
         .scale()
         .status(json!({"availableReplicas": 0, "replicas": 0}))
-        .table(&["Name", "Ready", "Age", "Containers*", "Images*"], crate::table::name_and_created)
+        .table(&["Name", "Ready", "Age", "Containers*", "Images*"], row)
         .generation()
+        .strategy(&STRATEGY)
+}
+
+static STRATEGY: Strategy = Strategy {
+    default,
+    validate: validate_stateful_set,
+    update: Update { validate: validate_stateful_set_update, ..WHOLE },
+    ..PLAIN
+};
+
+fn default(o: &mut Object) {
+    let spec = part(o, "spec");
+    set_zero(spec, "podManagementPolicy", "OrderedReady");
+    let strategy = make(spec, "updateStrategy");
+    if text(strategy, "type").is_empty() {
+        strategy["type"] = "RollingUpdate".into();
+        make(strategy, "rollingUpdate");
+    }
+    if text(strategy, "type") == "RollingUpdate" && strategy["rollingUpdate"].is_object() {
+        set(make(strategy, "rollingUpdate"), "partition", 0);
+    }
+    let retention = make(spec, "persistentVolumeClaimRetentionPolicy");
+    set_zero(retention, "whenDeleted", "Retain");
+    set_zero(retention, "whenScaled", "Retain");
+    set(spec, "replicas", 1);
+    set(spec, "revisionHistoryLimit", 10);
+    crate::pod::defaults::template(make(spec, "template"));
+    for claim in each(spec, "volumeClaimTemplates") {
+        set_zero(claim, "apiVersion", "v1");
+        set_zero(claim, "kind", "PersistentVolumeClaim");
+        make(claim, "metadata");
+        crate::pod::defaults::claim_spec(make(claim, "spec"));
+        set_zero(make(claim, "status"), "phase", "Pending");
+    }
+}
+
+fn row(o: &Object, now: Timestamp) -> Vec<Value> {
+    let [names, images] = containers(o, &["spec", "template", "spec"]);
+    let ready = format!("{}/{}", number(o, &["status", "readyReplicas"]), number(o, &["spec", "replicas"]));
+    vec![name(o), ready.into(), age(o, now), names, images]
 }

@@ -1,7 +1,12 @@
 //! `replicationcontrollers` (v1).
 
+use crate::fill::{make, part, set};
 use crate::kind::Kind;
-use serde_json::json;
+use crate::strategy::{Dependents, PLAIN, Strategy};
+use crate::table::{age, containers, labels, name, number};
+use jiff::Timestamp;
+use meta::Object;
+use serde_json::{Value, json};
 
 pub(super) fn kind() -> Kind {
     Kind::namespaced("", "v1", "ReplicationController", "replicationcontrollers")
@@ -20,7 +25,44 @@ pub(super) fn kind() -> Kind {
                 "Images*",
                 "Selector*",
             ],
-            crate::table::name_and_created,
+            row,
         )
+        .field_or("status.replicas", "status.replicas", "0")
         .generation()
+        .strategy(&STRATEGY)
+}
+
+static STRATEGY: Strategy = Strategy {
+    default,
+    validate: crate::validate::workload::validate_replication_controller,
+    dependents: Dependents::Orphan,
+    ..PLAIN
+};
+
+fn default(o: &mut Object) {
+    let spec = part(o, "spec");
+    set(spec, "replicas", 1);
+    crate::pod::defaults::template(make(spec, "template"));
+    let Some(Value::Object(labels)) = spec.pointer("/template/metadata/labels").cloned() else { return };
+    if spec["selector"].as_object().is_none_or(serde_json::Map::is_empty) {
+        spec["selector"] = Value::Object(labels.clone());
+    }
+    if o.metadata.labels.is_empty() {
+        let text = |(k, v): (String, Value)| Some((k, v.as_str()?.to_owned()));
+        o.metadata.labels = labels.into_iter().filter_map(text).collect();
+    }
+}
+
+fn row(o: &Object, now: Timestamp) -> Vec<Value> {
+    let [names, images] = containers(o, &["spec", "template", "spec"]);
+    vec![
+        name(o),
+        number(o, &["spec", "replicas"]).into(),
+        number(o, &["status", "replicas"]).into(),
+        number(o, &["status", "readyReplicas"]).into(),
+        age(o, now),
+        names,
+        images,
+        labels(o.get(&["spec", "selector"])),
+    ]
 }

@@ -1,21 +1,55 @@
-//! `events` (events.k8s.io/v1).
+//! `events` (events.k8s.io/v1): the same stored objects as `events` of the core group, under other field names
+//! (`pkg/apis/events/v1/conversion.go`).
 
 use crate::kind::Kind;
+use crate::kinds::core::event::{COLUMNS, STRATEGY, row};
+use meta::Object;
+
+/// (here, in the stored form)
+const NAMES: [(&str, &str); 7] = [
+    ("note", "message"),
+    ("regarding", "involvedObject"),
+    ("reportingController", "reportingComponent"),
+    ("deprecatedSource", "source"),
+    ("deprecatedFirstTimestamp", "firstTimestamp"),
+    ("deprecatedLastTimestamp", "lastTimestamp"),
+    ("deprecatedCount", "count"),
+];
 
 pub(super) fn kind() -> Kind {
-    Kind::namespaced("events.k8s.io", "v1", "Event", "events").short(&["ev"]).table(
-        &[
-            "Last Seen",
-            "Type",
-            "Reason",
-            "Object",
-            "Subobject*",
-            "Source*",
-            "Message",
-            "First Seen*",
-            "Count*",
-            "Name*",
-        ],
-        crate::table::name_and_created,
-    )
+    Kind::namespaced("events.k8s.io", "v1", "Event", "events")
+        .short(&["ev"])
+        .stored_as("", "v1", to_stored, from_stored)
+        .table(COLUMNS, |o, now| {
+            let mut stored = o.clone();
+            to_stored(&mut stored);
+            row(&stored, now)
+        })
+        .field_or("regarding.kind", "involvedObject.kind", "")
+        .field_or("regarding.namespace", "involvedObject.namespace", "")
+        .field_or("regarding.name", "involvedObject.name", "")
+        .field_or("regarding.uid", "involvedObject.uid", "")
+        .field_or("regarding.apiVersion", "involvedObject.apiVersion", "")
+        .field_or("regarding.resourceVersion", "involvedObject.resourceVersion", "")
+        .field_or("regarding.fieldPath", "involvedObject.fieldPath", "")
+        .field("reason")
+        .field_or("reportingController", "reportingComponent", "")
+        .field("type")
+        .strategy(&STRATEGY)
+}
+
+fn to_stored(o: &mut Object) {
+    for (here, stored) in NAMES {
+        if let Some(v) = o.body.remove(here) {
+            o.body.insert(stored.into(), v);
+        }
+    }
+}
+
+fn from_stored(o: &mut Object) {
+    for (here, stored) in NAMES {
+        if let Some(v) = o.body.remove(stored) {
+            o.body.insert(here.into(), v);
+        }
+    }
 }

@@ -1,7 +1,12 @@
 //! `prioritylevelconfigurations` (flowcontrol.apiserver.k8s.io/v1).
 
+use crate::fill::{at, part, set, set_zero};
 use crate::kind::Kind;
-use serde_json::json;
+use crate::strategy::{PLAIN, Strategy};
+use crate::table::{age, name, text};
+use jiff::Timestamp;
+use meta::Object;
+use serde_json::{Value, json};
 
 pub(super) fn kind() -> Kind {
     Kind::cluster(
@@ -13,7 +18,42 @@ pub(super) fn kind() -> Kind {
     .status(json!({}))
     .table(
         &["Name", "Type", "NominalConcurrencyShares", "Queues", "HandSize", "QueueLengthLimit", "Age"],
-        crate::table::name_and_created,
+        row,
     )
     .generation()
+    .strategy(&STRATEGY)
+}
+
+static STRATEGY: Strategy = Strategy { default, ..PLAIN };
+
+fn default(o: &mut Object) {
+    let spec = part(o, "spec");
+    for (kind, shares) in [("exempt", 0), ("limited", 30)] {
+        if let Some(level) = at(spec, &[kind]) {
+            set(level, "nominalConcurrencyShares", shares);
+            set(level, "lendablePercent", 0);
+        }
+    }
+    if let Some(queuing) = at(spec, &["limited", "limitResponse", "queuing"]) {
+        set_zero(queuing, "handSize", 8);
+        set_zero(queuing, "queues", 64);
+        set_zero(queuing, "queueLengthLimit", 50);
+    }
+}
+
+fn row(o: &Object, now: Timestamp) -> Vec<Value> {
+    let limited = |path: &[&str]| {
+        let path: Vec<&str> = ["spec", "limited"].iter().chain(path).copied().collect();
+        o.get(&path).cloned().unwrap_or_else(|| "<none>".into())
+    };
+    let queuing = |key| limited(&["limitResponse", "queuing", key]);
+    vec![
+        name(o),
+        text(o, &["spec", "type"]),
+        limited(&["nominalConcurrencyShares"]),
+        queuing("queues"),
+        queuing("handSize"),
+        queuing("queueLengthLimit"),
+        age(o, now),
+    ]
 }

@@ -1,7 +1,15 @@
 //! `roles` (rbac.authorization.k8s.io/v1).
 
 use crate::kind::Kind;
+use crate::strategy::{PLAIN, Strategy};
 
 pub(super) fn kind() -> Kind {
-    Kind::namespaced("rbac.authorization.k8s.io", "v1", "Role", "roles")
+    Kind::namespaced("rbac.authorization.k8s.io", "v1", "Role", "roles").strategy(&STRATEGY)
 }
+
+static STRATEGY: Strategy = Strategy {
+    validate: crate::validate::rbac::validate_role,
+    validate_name: crate::names::path_segment,
+    create_on_update: true,
+    ..PLAIN
+};

@@ -1,0 +1,20 @@
+//! stub
+use meta::{FieldError, Object};
+pub(crate) fn validate_claim(_: &Object) -> Vec<FieldError> {
+    Vec::new()
+}
+pub(crate) fn validate_claim_update(_: &Object, _: &Object) -> Vec<FieldError> {
+    Vec::new()
+}
+pub(crate) fn validate_storage_class(_: &Object) -> Vec<FieldError> {
+    Vec::new()
+}
+pub(crate) fn validate_storage_class_update(_: &Object, _: &Object) -> Vec<FieldError> {
+    Vec::new()
+}
+pub(crate) fn validate_volume(_: &Object) -> Vec<FieldError> {
+    Vec::new()
+}
+pub(crate) fn validate_volume_update(_: &Object, _: &Object) -> Vec<FieldError> {
+    Vec::new()
+}

@@ -1,0 +1,5 @@
+//! stub
+use meta::{FieldError, Object};
+pub(crate) fn validate_configuration(_: &Object) -> Vec<FieldError> {
+    Vec::new()
+}
