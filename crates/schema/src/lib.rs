@@ -12,10 +12,12 @@ mod fixture;
 mod model;
 mod parse;
 mod prune;
+mod strategic;
 mod validate;
 
 pub use decode::{decode, decode_error};
 pub use default::{default, drop_nulls};
 pub use model::{Schema, Schemas};
 pub use prune::{prune, prune_custom};
+pub use strategic::strategic_merge;
 pub use validate::validate;
