@@ -210,7 +210,7 @@ fn list_kind(kind: &'static str) -> Text {
 }
 
 /// The package in the name of a built-in kind's OpenAPI definition.
-fn definition(group: &str, version: &str, kind: &str) -> Text {
+pub(crate) fn definition(group: &str, version: &str, kind: &str) -> Text {
     match group {
         "" => format!("io.k8s.api.core.{version}.{kind}"),
         "apiextensions.k8s.io" => {

@@ -10,6 +10,7 @@ mod fill;
 pub mod kind;
 mod kinds;
 mod names;
+pub mod openapi;
 mod pod;
 pub mod service;
 pub mod strategy;

@@ -40,8 +40,13 @@ fn default(o: &mut Object) {
     let policy = if spec["podFailurePolicy"].is_null() { "TerminatingOrFailed" } else { "Failed" };
     set(spec, "podReplacementPolicy", policy);
     set(spec, "manualSelector", false);
-    let Some(Value::Object(labels)) = spec.pointer("/template/metadata/labels").cloned() else { return };
-    if o.metadata.labels.is_empty() {
+    label_as_pods(o);
+}
+
+/// A job without labels gets those of its pods.
+fn label_as_pods(o: &mut Object) {
+    let labels = o.get(&["spec", "template", "metadata", "labels"]).and_then(Value::as_object).cloned();
+    if let Some(labels) = labels.filter(|_| o.metadata.labels.is_empty()) {
         let text = |(k, v): (String, Value)| Some((k, v.as_str()?.to_owned()));
         o.metadata.labels = labels.into_iter().filter_map(text).collect();
     }
@@ -79,6 +84,7 @@ fn generate_selector(o: &mut Object) {
         labels[format!("batch.kubernetes.io/{key}")] = value.as_str().into();
     }
     set(make(make(spec, "selector"), "matchLabels"), "batch.kubernetes.io/controller-uid", uid);
+    label_as_pods(o);
 }
 
 fn status(o: &Object) -> &'static str {
