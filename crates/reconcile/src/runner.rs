@@ -206,7 +206,7 @@ pub async fn execute(client: &Client, mut execution: Execution) -> Outcome {
 }
 
 /// Writes events, one after the other; a failure costs the event and nothing else.
-async fn tell(client: Client, mut notes: mpsc::Receiver<(&'static str, EventNote)>, clock: Clock) {
+pub async fn tell(client: Client, mut notes: mpsc::Receiver<(&'static str, EventNote)>, clock: Clock) {
     let mut recorder = Recorder::default();
     while let Some((component, note)) = notes.recv().await {
         let Some(write) = recorder.record((component, ""), &note, clock()) else { continue };

@@ -1,0 +1,143 @@
+//! The command line as a value.
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Kubernetes in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "ironclad", version, about, propagate_version = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What can be asked of the binary.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a whole cluster on this machine, in the foreground
+    Up(Up),
+    /// Stop a cluster's containers; with --purge, remove everything it left
+    Down(Down),
+    /// Start the control plane alone, without a node
+    Server(Up),
+    /// Start a node alone, for a control plane that runs elsewhere
+    Agent(Agent),
+    /// Import, pull, list and remove container images
+    #[command(subcommand)]
+    Image(Image),
+    /// Say what this machine lacks, and what that costs
+    Check,
+    /// Print a cluster's kubeconfig, or merge it into a file
+    Kubeconfig(Kubeconfig),
+    /// Print the version of the binary and of the API
+    Version,
+    /// Print a completion script for a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Show a cluster at work: three replicas, a service, an update under load
+    Demo(Demo),
+}
+
+/// Which cluster a command means.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Cluster {
+    /// Where the cluster keeps everything [default: /var/lib/ironclad, or ~/.local/share/ironclad without root]
+    #[arg(long, value_name = "DIR", env = "IRONCLAD_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Where the API listens [default: 127.0.0.1:6443, or the next free port for a new cluster]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Also write the kubeconfig into this file, beside what is there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write_kubeconfig: Option<PathBuf>,
+    /// Run no node here: the control plane alone
+    #[arg(long)]
+    pub(crate) no_node: bool,
+    /// Read settings from a YAML or JSON file; flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Down {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Remove every process, mount, interface, cgroup, rule and file of the cluster
+    #[arg(long)]
+    pub(crate) purge: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Agent {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Kubeconfig with the server's address and this node's credentials
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: PathBuf,
+    /// This node's name [default: the machine's host name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node_name: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Image {
+    /// Load an OCI or docker archive
+    Import {
+        #[command(flatten)]
+        cluster: Cluster,
+        /// The archive
+        file: PathBuf,
+    },
+    /// Pull an image from its registry
+    Pull {
+        #[command(flatten)]
+        cluster: Cluster,
+        /// Name with tag or digest
+        reference: String,
+    },
+    /// List the images
+    List {
+        #[command(flatten)]
+        cluster: Cluster,
+    },
+    /// Remove an image
+    Remove {
+        #[command(flatten)]
+        cluster: Cluster,
+        /// Name or id
+        reference: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Kubeconfig {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Merge it into this file instead of printing it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// The kubectl that the demo calls
+    #[arg(long, value_name = "FILE", default_value = "kubectl")]
+    pub(crate) kubectl: PathBuf,
+    /// Keep nothing running: show, clean up and leave
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+/// Prints a completion script.
+pub(crate) fn completion(shell: clap_complete::Shell) {
+    clap_complete::generate(shell, &mut Cli::command(), "ironclad", &mut std::io::stdout());
+}

@@ -1,0 +1,114 @@
+//! The program in the image `ironclad.local/demo`: an HTTP server that tells which pod answered. It exists so that a
+//! cluster has something real to run before any registry is in reach.
+
+use anyhow::{Context, Result};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+
+/// Where the server listens, unless PORT says otherwise.
+const PORT: u16 = 8080;
+/// After SIGTERM the server answers for so long: clients may still be on their way here by an old route.
+const DRAIN: Duration = Duration::from_secs(2);
+/// Connections at once.
+const MAX_CONNECTIONS: usize = 1024;
+/// A request's head must be there within this time.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A greeting from a mounted file is cut here.
+const MAX_GREETING: usize = 4096;
+
+/// What the pages tell; read once, as a container's environment never changes.
+struct Facts {
+    pod: String,
+    node: String,
+    version: String,
+    greeting_file: String,
+}
+
+impl Facts {
+    fn from_environment() -> Self {
+        let var = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Self {
+            pod: var("POD_NAME", &host),
+            node: var("NODE_NAME", "unknown"),
+            version: var("DEMO_VERSION", env!("CARGO_PKG_VERSION")),
+            greeting_file: var("GREETING_FILE", "/etc/demo/greeting"),
+        }
+    }
+
+    /// Status and text for a path.
+    fn page(&self, path: &str) -> (u16, String) {
+        match path {
+            "/healthz" | "/readyz" | "/livez" => (200, "ok\n".into()),
+            "/" => {
+                let greeting = std::fs::read_to_string(&self.greeting_file).unwrap_or_default();
+                let end = greeting.char_indices().map(|(i, _)| i).find(|i| *i >= MAX_GREETING).unwrap_or(greeting.len());
+                let (pod, node, version) = (&self.pod, &self.node, &self.version);
+                (200, format!("pod: {pod}\nnode: {node}\nversion: {version}\n{}", &greeting[..end]))
+            }
+            _ => (404, format!("there is nothing at {path}; try / and /healthz\n")),
+        }
+    }
+}
+
+/// Serves until SIGTERM or Ctrl-C.
+pub(crate) fn run() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start the event loop")?.block_on(serve())
+}
+
+async fn serve() -> Result<()> {
+    let port = std::env::var("PORT").ok().and_then(|p| p.parse().ok()).unwrap_or(PORT);
+    let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let facts = Arc::new(Facts::from_environment());
+    println!("demo {} in pod {} listens on {address}", facts.version, facts.pod);
+    let accepting = tokio::spawn(accept(listener, facts));
+    tokio::select! {
+        _ = term.recv() => {
+            println!("told to stop: answering for {} s more", DRAIN.as_secs());
+            tokio::time::sleep(DRAIN).await;
+        }
+        _ = interrupt.recv() => {}
+    }
+    accepting.abort();
+    Ok(())
+}
+
+async fn accept(listener: TcpListener, facts: Arc<Facts>) {
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let facts = facts.clone();
+        tokio::spawn(async move {
+            connection(stream, facts).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, facts: Arc<Facts>) {
+    let answer = |request: Request<Incoming>| {
+        let (code, text) = facts.page(request.uri().path());
+        let mut response = Response::new(Full::new(Bytes::from(text)));
+        *response.status_mut() = hyper::StatusCode::from_u16(code).unwrap_or_default();
+        std::future::ready(Ok::<_, Infallible>(response))
+    };
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    // A client that goes away is no event here.
+    let _ = server.serve_connection(TokioIo::new(stream), service_fn(answer)).await;
+}

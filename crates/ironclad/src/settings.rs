@@ -1,0 +1,209 @@
+//! Settings: what a user may set, and what a cluster keeps from its first start on.
+
+use crate::cli::Up;
+use crate::data_dir::{DataDir, write_atomically};
+use anyhow::{Context, Result, bail};
+use network::address::Ranges;
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+
+/// Where the API of the first cluster on a machine listens.
+const FIRST_PORT: u16 = 6443;
+/// How many ports from there on are tried for a new cluster.
+const PORTS: u16 = 100;
+
+/// The file that `--config` names. Flags win over it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct ConfigFile {
+    listen: Option<SocketAddr>,
+    data_dir: Option<PathBuf>,
+    write_kubeconfig: Option<PathBuf>,
+    no_node: Option<bool>,
+    node_name: Option<String>,
+}
+
+/// What one start of a cluster is asked to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) data_dir: DataDir,
+    /// Asked for on this start; none leaves it to the cluster.
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) write_kubeconfig: Option<PathBuf>,
+    pub(crate) node: bool,
+    pub(crate) node_name: String,
+}
+
+impl Settings {
+    /// Flags over the file over the defaults.
+    pub(crate) fn new(flags: Up, server_only: bool) -> Result<Self> {
+        let file = match &flags.config {
+            None => ConfigFile::default(),
+            Some(path) => {
+                let bytes = std::fs::read(path).with_context(|| format!("cannot read the config file {}", path.display()))?;
+                let text = String::from_utf8_lossy(&bytes);
+                let read = meta::yaml::decode(&text).map_err(|e| anyhow::anyhow!("{e}"));
+                let decoded = read.with_context(|| format!("{} is neither YAML nor JSON", path.display()))?;
+                serde_json::from_value(decoded.value).with_context(|| format!("in the config file {}", path.display()))?
+            }
+        };
+        let node_name = file.node_name.unwrap_or_else(host_name);
+        Ok(Self {
+            data_dir: DataDir::new(flags.cluster.data_dir.or(file.data_dir))?,
+            listen: flags.listen.or(file.listen),
+            write_kubeconfig: flags.write_kubeconfig.or(file.write_kubeconfig),
+            node: !(flags.no_node || server_only || file.no_node == Some(true)),
+            node_name,
+        })
+    }
+}
+
+/// The machine's name as a node's: in lower case, what a name can't have replaced.
+pub(crate) fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+    let clean: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
+    let clean = clean.trim_matches(['-', '.']).to_owned();
+    if clean.is_empty() { "localhost".into() } else { clean }
+}
+
+/// What a cluster keeps from its first start on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Cluster {
+    /// Where the API listens.
+    pub(crate) listen: SocketAddr,
+    /// Number of the address ranges (see `network::address`).
+    pub(crate) ranges: u8,
+}
+
+impl Cluster {
+    /// The cluster of this folder; none when there is none yet.
+    pub(crate) fn load(dir: &DataDir) -> Result<Option<Self>> {
+        let path = dir.cluster_file();
+        match std::fs::read(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| {
+                format!("{} is damaged; restore it, or remove the cluster with `ironclad down --purge`", path.display())
+            }),
+        }
+    }
+
+    /// The cluster of this folder with its API's listener, chosen at the first start. Writes nothing.
+    pub(crate) fn choose(settings: &Settings) -> Result<(Self, TcpListener)> {
+        let kept = Self::load(&settings.data_dir)?;
+        let listener = match (settings.listen, &kept) {
+            (Some(asked), _) => bind(asked)?,
+            (None, Some(kept)) => bind(kept.listen)?,
+            (None, None) => first_free()?,
+        };
+        let listen = listener.local_addr().context("the listening socket has no address")?;
+        let ranges = match kept {
+            Some(kept) => kept.ranges,
+            None => {
+                let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+                match Ranges::free(&routes) {
+                    Some(r) => r.index(),
+                    None => bail!("every address range for pods and services is taken by a route of this machine; stop another cluster first"),
+                }
+            }
+        };
+        Ok((Self { listen, ranges }, listener))
+    }
+
+    /// Keeps the settings for the next start.
+    pub(crate) fn save(&self, dir: &DataDir) -> Result<()> {
+        let path = dir.cluster_file();
+        let json = serde_json::to_vec_pretty(self).context("cannot encode the cluster's settings")?;
+        write_atomically(&path, &json, 0o600).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The cluster's address ranges.
+    pub(crate) fn address_ranges(&self) -> Result<Ranges> {
+        Ranges::new(self.ranges).with_context(|| format!("there are no address ranges with number {}", self.ranges))
+    }
+
+    /// The API's address for clients on this machine.
+    pub(crate) fn server_url(&self) -> String {
+        let ip = match self.listen.ip() {
+            ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            ip => ip,
+        };
+        format!("https://{}", SocketAddr::new(ip, self.listen.port()))
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).map_err(|e| match e.kind() {
+        std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
+            "{address} is in use by another program; stop that one, or listen elsewhere with --listen ADDR:PORT"
+        ),
+        std::io::ErrorKind::AddrNotAvailable => {
+            anyhow::anyhow!("{} is not an address of this machine; choose another with --listen ADDR:PORT", address.ip())
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            anyhow::anyhow!("port {} needs root; choose one above 1023 with --listen ADDR:PORT", address.port())
+        }
+        _ => anyhow::anyhow!("cannot listen on {address}: {e}"),
+    })
+}
+
+fn first_free() -> Result<TcpListener> {
+    let mut last = None;
+    for port in FIRST_PORT..FIRST_PORT + PORTS {
+        match bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
+            Ok(listener) => return Ok(listener),
+            Err(e) => last = Some(e),
+        }
+    }
+    Err(last.unwrap_or_else(|| anyhow::anyhow!("no port to listen on")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cluster as Flags;
+
+    fn settings(dir: &std::path::Path, listen: Option<&str>) -> Settings {
+        let cluster = Flags { data_dir: Some(dir.join("c")) };
+        let listen = listen.map(|l| l.parse().unwrap());
+        let up = Up { cluster, listen, write_kubeconfig: None, no_node: true, config: None };
+        Settings::new(up, false).unwrap()
+    }
+
+    #[test]
+    fn a_cluster_keeps_its_port_and_ranges() {
+        let tmp = tempfile::tempdir().unwrap();
+        let s = settings(tmp.path(), None);
+        let (first, listener) = Cluster::choose(&s).unwrap();
+        s.data_dir.create().unwrap();
+        first.save(&s.data_dir).unwrap();
+        let busy = Cluster::choose(&s).unwrap_err().to_string();
+        assert!(busy.contains("in use by another program") && busy.contains("--listen"), "{busy}");
+        drop(listener);
+        assert_eq!(Cluster::choose(&s).unwrap().0, first);
+    }
+
+    #[test]
+    fn a_second_cluster_takes_the_next_port() {
+        let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (first, _held) = Cluster::choose(&settings(a.path(), None)).unwrap();
+        let (second, _held2) = Cluster::choose(&settings(b.path(), None)).unwrap();
+        assert_ne!(first.listen, second.listen);
+    }
+
+    #[test]
+    fn unknown_settings_are_refused() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("c.yaml");
+        std::fs::write(&path, "listen: 127.0.0.1:7000\nnoNodes: true\n").unwrap();
+        let cluster = Flags { data_dir: Some(tmp.path().into()) };
+        let up = Up { cluster, listen: None, write_kubeconfig: None, no_node: false, config: Some(path.clone()) };
+        let error = format!("{:#}", Settings::new(up.clone(), false).unwrap_err());
+        assert!(error.contains("unknown field `noNodes`"), "{error}");
+        std::fs::write(&path, "listen: 127.0.0.1:7000\nnoNode: true\n").unwrap();
+        let s = Settings::new(up, false).unwrap();
+        assert_eq!((s.listen.unwrap().port(), s.node), (7000, false));
+    }
+}
