@@ -110,7 +110,8 @@ impl SimDisk {
         inner.restart();
     }
 
-    /// The process is started again and the system goes on: everything written is still seen.
+    /// The process was killed and is started again: the system goes on, so everything written is still seen,
+    /// synced or not.
     pub(crate) fn process_restart(&self) {
         self.inner().restart();
     }
@@ -308,8 +309,8 @@ impl File for SimFile {
             settle(inode, &mut inner.rng, 2);
             return Err(io::Error::other("the sync failed"));
         }
-        inode.pending.clear();
-        inode.durable = inode.seen.clone();
+        // Only what is dirty is written: what a failed sync has forgotten stays forgotten.
+        settle(inode, &mut inner.rng, 1);
         Ok(())
     }
 }
