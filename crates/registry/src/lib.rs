@@ -5,6 +5,7 @@
 //! must be allocated (cluster IPs, node ports) the API server asks for and puts in.
 
 mod admission_kinds;
+mod bootstrap;
 mod fields;
 mod fill;
 pub mod kind;
@@ -17,6 +18,7 @@ pub mod strategy;
 pub mod table;
 mod validate;
 
+pub use bootstrap::{NAMESPACES, bootstrap_objects};
 pub use fields::{Header, walk};
 pub use kind::{Action, Column, Field, Kind, ScalePaths, Stored, Subresource, Text, Verbs};
 pub use kinds::{by_kind, by_resource, kinds};
