@@ -5,6 +5,7 @@
 //! `k8s.io/kube-openapi/pkg/validation`, `k8s.io/apimachinery/pkg/util/strategicpatch` and
 //! `sigs.k8s.io/structured-merge-diff`.
 
+mod apply;
 mod decode;
 mod default;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod prune;
 mod strategic;
 mod validate;
 
+pub use apply::{Writer, apply, track_update};
 pub use decode::{decode, decode_error};
 pub use default::{default, drop_nulls};
 pub use model::{Schema, Schemas};

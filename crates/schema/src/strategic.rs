@@ -28,7 +28,7 @@ pub fn strategic_merge(schema: &Schema, original: &Value, patch: &Value) -> Resu
 }
 
 /// A value as Go's `%v` prints it.
-fn go_text(v: &Value) -> String {
+pub(crate) fn go_text(v: &Value) -> String {
     match v {
         Value::Null => "<nil>".to_owned(),
         Value::String(s) => s.clone(),
