@@ -88,6 +88,12 @@ impl Continue {
         Self::token(&Token { v: VERSION.to_owned(), rv, start: format!("{last}\0") })
     }
 
+    /// The token for a list that goes on behind the key `last` at whatever revision is newest: what a client gets
+    /// whose own token is too old.
+    pub fn anywhere(last: &str) -> String {
+        Self::token(&Token { v: VERSION.to_owned(), rv: -1, start: format!("{last}\0") })
+    }
+
     fn token(t: &Token) -> String {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(t).unwrap_or_default())
     }
