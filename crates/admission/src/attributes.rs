@@ -61,17 +61,12 @@ impl Request {
         self.resource.resource == resource && self.resource.group == group
     }
 
-    /// 403 with upstream's frame: `pods "web" is forbidden: <why>`. An object that has no name yet is called
-    /// `Unknown/<generateName prefix>` by none of upstream's clients; like upstream we fall back to the
-    /// object's own name and then to `generateName`.
+    /// 403 with upstream's frame: `pods "web" is forbidden: <why>`. An object without a name goes by its
+    /// `generateName`, and without that by `Unknown` (`admission.NewForbidden`).
     pub fn forbidden(&self, why: impl std::fmt::Display) -> Status {
         let own = self.object.as_ref().or(self.old.as_ref()).map(|o| &o.metadata);
-        let name =
-            [Some(self.name.as_str()), own.map(|m| m.name.as_str()), own.map(|m| m.generate_name.as_str())]
-                .into_iter()
-                .flatten()
-                .find(|n| !n.is_empty())
-                .unwrap_or("");
+        let names = [Some(&self.name), own.map(|m| &m.name), own.map(|m| &m.generate_name)];
+        let name = names.into_iter().flatten().find(|n| !n.is_empty()).map_or("Unknown", String::as_str);
         Status::forbidden(&self.resource.group, &self.resource.resource, name, &why.to_string())
     }
 
@@ -95,4 +90,18 @@ pub struct SideWrite {
     pub resource: String,
     /// The object to store.
     pub object: Object,
+}
+
+/// An object that is about to be made by a controller, and without which a request would be refused: the
+/// server may wait a moment for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// API group of the object.
+    pub group: String,
+    /// Plural resource of the object.
+    pub resource: String,
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
 }

@@ -1,6 +1,11 @@
 //! The interface of a plugin, and the list of those that are on by default.
 
-use crate::{Request, SideWrite};
+use crate::plugins::{
+    default_ingress_class, default_storage_class, default_toleration_seconds, limit_ranger,
+    namespace_lifecycle, node_restriction, owner_references, pod_security, priority, pvc_resize,
+    resource_quota, runtime_class, service_account, storage_object_in_use, taint_nodes,
+};
+use crate::{Awaited, Request, SideWrite};
 use meta::{Attributes, Object, Status};
 use std::sync::Arc;
 
@@ -23,6 +28,11 @@ pub trait Plugin: Send + Sync {
     fn name(&self) -> &'static str;
     /// Whether the plugin has something to say about this request.
     fn handles(&self, request: &Request) -> bool;
+    /// What the server may wait for before it asks [`Plugin::mutate`], because it is being made right now.
+    fn awaits(&self, request: &Request, view: &dyn View) -> Option<Awaited> {
+        let _ = (request, view);
+        None
+    }
     /// Fills in or changes `request.object`, or refuses.
     fn mutate(&self, request: &mut Request, view: &dyn View) -> Result<(), Status> {
         let _ = (request, view);
@@ -40,11 +50,32 @@ pub trait Plugin: Send + Sync {
     }
 }
 
-/// The plugins that are on by default, in upstream's order
-/// (`pkg/kubeapiserver/options/plugins.go`: `AllOrderedPlugins`). Webhooks and ValidatingAdmissionPolicy will
-/// stand before ResourceQuota.
+/// The plugins that are on by default, in upstream's order (`pkg/kubeapiserver/options/plugins.go`), with
+/// NodeRestriction and OwnerReferencesPermissionEnforcement, which installers switch on. Policies and webhooks
+/// will stand before ResourceQuota, which comes last: what it charges must not be refused afterwards.
 pub fn default_chain() -> Vec<Box<dyn Plugin>> {
-    vec![]
+    vec![
+        Box::new(namespace_lifecycle::NamespaceLifecycle),
+        Box::new(limit_ranger::LimitRanger),
+        Box::new(service_account::ServiceAccount),
+        Box::new(node_restriction::NodeRestriction),
+        Box::new(taint_nodes::TaintNodesByCondition),
+        Box::new(pod_security::PodSecurity),
+        Box::new(priority::Priority),
+        Box::new(default_toleration_seconds::DefaultTolerationSeconds),
+        Box::new(default_storage_class::DefaultStorageClass),
+        Box::new(storage_object_in_use::StorageObjectInUseProtection),
+        Box::new(owner_references::OwnerReferencesPermissionEnforcement),
+        Box::new(pvc_resize::PersistentVolumeClaimResize),
+        Box::new(runtime_class::RuntimeClass),
+        Box::new(default_ingress_class::DefaultIngressClass),
+        Box::new(resource_quota::ResourceQuota),
+    ]
+}
+
+/// What the server may wait for (a second or so, as upstream does) before the mutating pass.
+pub fn awaits(chain: &[Box<dyn Plugin>], request: &Request, view: &dyn View) -> Option<Awaited> {
+    chain.iter().filter(|p| p.handles(request)).find_map(|p| p.awaits(request, view))
 }
 
 /// The mutating pass.

@@ -6,7 +6,8 @@
 
 mod attributes;
 mod chain;
+mod json;
 mod plugins;
 
-pub use attributes::{Operation, Request, SideWrite};
-pub use chain::{Plugin, View, charge, default_chain, mutate, validate};
+pub use attributes::{Awaited, Operation, Request, SideWrite};
+pub use chain::{Plugin, View, awaits, charge, default_chain, mutate, validate};
