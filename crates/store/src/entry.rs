@@ -76,7 +76,7 @@ impl Header {
             last = end;
         }
         let pairs = ends.len().saturating_sub(1) / 2;
-        let fits = last as usize == text.len() && ends.len() != 0 && ends.len() % 2 == 1;
+        let fits = last as usize == text.len() && ends.len() % 2 == 1;
         (fits && labels as usize <= pairs).then(|| Header { text: text.into(), ends, labels })
     }
 

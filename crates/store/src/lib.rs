@@ -16,6 +16,7 @@ mod entry;
 mod history;
 mod limits;
 mod memory;
+mod pages;
 mod queue;
 mod scope;
 mod shared;

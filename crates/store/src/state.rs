@@ -12,6 +12,7 @@ use std::time::Instant;
 use crate::entry::{Entry, Event, EventKind};
 use crate::history::History;
 use crate::limits::Limits;
+use crate::pages::Pages;
 use crate::scope::Range;
 
 /// The revision asked for can't be served.
@@ -87,6 +88,7 @@ pub(crate) struct State {
     pub(crate) closed: bool,
     live: BTreeSet<Keyed>,
     expiring: BTreeSet<(u64, Box<str>)>,
+    pages: Pages,
 }
 
 impl State {
@@ -97,6 +99,7 @@ impl State {
             closed: false,
             live: BTreeSet::new(),
             expiring: BTreeSet::new(),
+            pages: Pages::default(),
         }
     }
 
@@ -157,7 +160,13 @@ impl State {
             let limit = if limit == 0 { usize::MAX } else { limit };
             let mut all = self.range_at(&range, revision);
             entries.extend(all.by_ref().take(limit).cloned());
-            remaining = if entries.len() < limit { 0 } else { all.count() };
+            if entries.len() == limit {
+                let counted = start_after.and_then(|last| self.pages.after(prefix, revision, last));
+                remaining = counted.map_or_else(|| all.count(), |counted| counted.saturating_sub(limit));
+            }
+        }
+        if let Some(last) = entries.last().filter(|_| remaining > 0) {
+            self.pages.note(prefix, revision, &last.key, remaining);
         }
         Ok(Listing { revision, entries, more: remaining > 0, remaining })
     }

@@ -1,5 +1,6 @@
 //! Checkpoints: a snapshot written beside the running log, and then the log that it replaces removed.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::files::Files;
 use super::frame::Kind;
 use super::names;
 use super::record::Known;
-use super::snapshot::{SnapshotWriter, known};
+use super::snapshot::{SnapshotWriter, chain};
 
 /// How many objects are taken out of the cache at once, so that no writer waits long for its lock.
 const PAGE: usize = 4096;
@@ -25,7 +26,11 @@ pub(crate) struct Checkpoint {
     revision: u64,
     replaced: Vec<String>,
     writer: SnapshotWriter,
-    history: Vec<(Arc<Event>, Known)>,
+    compacted: u64,
+    history: Vec<(Arc<Event>, Option<u32>)>,
+    /// The places among the live entries of those that are in the history too, by revision.
+    places: HashMap<u64, u32>,
+    live: u32,
     parser_version: u32,
     phase: Phase,
 }
@@ -61,10 +66,19 @@ impl Checkpoint {
             (state.history.compacted().min(revision), until.cloned().collect::<Vec<_>>())
         };
         let writer = SnapshotWriter::create(&*files, parser_version, revision, compacted)?;
-        let known = known(&events);
-        let history = events.into_iter().zip(known).collect();
-        let phase = Phase::Pages(None);
-        Ok(Checkpoint { files, feed, revision, replaced, writer, history, parser_version, phase })
+        Ok(Checkpoint {
+            files,
+            feed,
+            revision,
+            replaced,
+            writer,
+            compacted,
+            history: with_chain(events),
+            places: HashMap::new(),
+            live: 0,
+            parser_version,
+            phase: Phase::Pages(None),
+        })
     }
 
     /// Does a bounded piece of work; Some when it was the last one.
@@ -72,7 +86,7 @@ impl Checkpoint {
         match std::mem::replace(&mut self.phase, Phase::Finish) {
             Phase::Pages(after) => self.page(after.as_deref())?,
             Phase::Whole(entries) => {
-                entries.iter().try_for_each(|entry| self.writer.live(entry))?;
+                entries.iter().try_for_each(|entry| self.live(entry))?;
                 self.end_live()?;
             }
             Phase::History(from) => self.events(from)?,
@@ -84,7 +98,7 @@ impl Checkpoint {
     fn page(&mut self, after: Option<&str>) -> io::Result<()> {
         let page = self.feed.shared.read().list("", Some(self.revision), after, PAGE);
         let Ok(Listing { entries, more, .. }) = page else { return self.restart() };
-        entries.iter().try_for_each(|entry| self.writer.live(entry))?;
+        entries.iter().try_for_each(|entry| self.live(entry))?;
         match entries.last().filter(|_| more) {
             Some(last) => self.phase = Phase::Pages(Some(last.key.clone())),
             None => self.end_live()?,
@@ -101,10 +115,20 @@ impl Checkpoint {
             (state.history.compacted(), state.history.oldest_first().cloned().collect::<Vec<_>>(), all)
         };
         self.writer = SnapshotWriter::create(&*self.files, self.parser_version, self.revision, compacted)?;
-        let known = known(&events);
-        self.history = events.into_iter().zip(known).collect();
+        self.compacted = compacted;
+        self.history = with_chain(events);
+        self.places.clear();
+        self.live = 0;
         self.phase = Phase::Whole(entries);
         Ok(())
+    }
+
+    fn live(&mut self, entry: &Entry) -> io::Result<()> {
+        if entry.revision > self.compacted {
+            self.places.insert(entry.revision, self.live);
+        }
+        self.live = self.live.saturating_add(1);
+        self.writer.live(entry)
     }
 
     fn end_live(&mut self) -> io::Result<()> {
@@ -114,8 +138,9 @@ impl Checkpoint {
 
     fn events(&mut self, from: usize) -> io::Result<()> {
         let to = self.history.len().min(from + EVENTS_PER_STEP);
-        for (event, known) in &self.history[from..to] {
-            self.writer.history(event, known)?;
+        for (event, earlier) in &self.history[from..to] {
+            let live = self.places.get(&event.revision()).copied();
+            self.writer.history(event, Known { live, earlier: *earlier })?;
         }
         if to == self.history.len() {
             return self.writer.flush(Kind::History);
@@ -142,4 +167,9 @@ impl Checkpoint {
         }
         Ok(Checkpointed { replaced, bytes })
     }
+}
+
+fn with_chain(events: Vec<Arc<Event>>) -> Vec<(Arc<Event>, Option<u32>)> {
+    let chain = chain(&events);
+    events.into_iter().zip(chain).collect()
 }

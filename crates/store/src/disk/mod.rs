@@ -35,12 +35,13 @@ use journal::{Journal, Sizes};
 #[derive(Clone, Debug)]
 pub struct Embedded {
     dir: PathBuf,
+    sizes: Sizes,
 }
 
 impl Embedded {
     /// Nothing is touched before the store is opened.
     pub fn new(dir: impl Into<PathBuf>) -> Embedded {
-        Embedded { dir: dir.into() }
+        Embedded { dir: dir.into(), sizes: Sizes::default() }
     }
 }
 
@@ -48,7 +49,7 @@ impl Backend for Embedded {
     fn start(self: Box<Self>, feed: Feed) -> Result<Box<dyn Writer>, OpenError> {
         let files: Arc<dyn Files> = Arc::new(Directory::new(&self.dir)?);
         files.lock()?;
-        let journal = recover::recover(files, &feed, Sizes::default())?;
+        let journal = recover::recover(files, &feed, self.sizes)?;
         let limit = feed.limits().queued_txns;
         let log = Background { journal, running: None, stop: Arc::default() };
         Ok(Box::new(EngineThread::start(Engine::new(feed, log), limit)?))
@@ -114,5 +115,55 @@ impl Drop for Background {
         if let Some(running) = self.running.take() {
             let _ = running.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{Encoded, Expect, Header, HeaderParser, Limits, Store, Txn, Write};
+
+    struct NoParser;
+
+    impl HeaderParser for NoParser {
+        fn header(&self, _key: &str, _bytes: &[u8]) -> Header {
+            Header::default()
+        }
+    }
+
+    const SIZES: Sizes = Sizes { ready: 4096, checkpoint: 16 * 1024, retry: 4096 };
+
+    fn open(dir: &Path) -> Store {
+        let backend = Embedded { dir: dir.to_owned(), sizes: SIZES };
+        let limits = Limits { history_events: 50, ..Limits::default() };
+        Store::open(Box::new(backend), Arc::new(NoParser), limits).unwrap()
+    }
+
+    fn write(store: &Store, name: u64) {
+        let json = format!("{{{}\"a\":1}}", " ".repeat(300));
+        let write = Write::Put(Encoded::new(json, 1, Header::default()));
+        store.commit(Txn { key: format!("/registry/{name}"), expect: Expect::Any, write }).unwrap();
+    }
+
+    /// With 60 live objects of 400 bytes no amount of writing may fill the disk.
+    #[test]
+    fn checkpoints_in_the_background_bound_what_is_on_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut snapshots = 0;
+        for round in 0..4u64 {
+            let store = open(dir.path());
+            assert_eq!(store.revision(), 1 + round * 600);
+            (0..600).for_each(|n| write(&store, n % 60));
+            drop(store);
+            let names = Directory::new(dir.path()).unwrap().names().unwrap();
+            snapshots += names.iter().filter(|name| names::snapshot_revision(name).is_some()).count();
+        }
+        let store = open(dir.path());
+        assert_eq!((store.len(), store.revision()), (60, 2401));
+        let files = std::fs::read_dir(dir.path()).unwrap();
+        let bytes: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
+        assert!(snapshots >= 3 && bytes < 2400 * 350 / 2, "{snapshots} snapshots, {bytes} bytes");
     }
 }

@@ -23,12 +23,12 @@ pub(crate) struct Cursor<'a> {
 }
 
 const DELETE: u8 = 1;
-/// The event's entry is the live one of its key, and only the key stands here.
+/// The event's entry is a live one, and only its place among them stands here.
 const ENTRY_IS_LIVE: u8 = 2;
 /// The event's previous entry stands here.
 const PREV_HERE: u8 = 4;
-/// The event's previous entry is the entry of the last event of the same key.
-const PREV_IS_LAST: u8 = 8;
+/// The event's previous entry is that of an earlier event, and only that one's place stands here.
+const PREV_IS_EARLIER: u8 = 8;
 
 pub(crate) fn put_change(out: &mut Vec<u8>, event: &Event) {
     out.push(if event.kind == EventKind::Delete { DELETE } else { 0 });
@@ -54,32 +54,34 @@ pub(crate) fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
     out.extend_from_slice(&entry.bytes);
 }
 
-/// How an event's entries relate to what a reader has already.
+/// Which of an event's entries a reader has already by the time it comes to the event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Known {
-    pub(crate) entry_is_live: bool,
-    pub(crate) prev_is_last: bool,
+    /// The entry's place among the live ones.
+    pub(crate) live: Option<u32>,
+    /// The place of the earlier event whose entry is the previous one.
+    pub(crate) earlier: Option<u32>,
 }
 
-pub(crate) fn put_history(out: &mut Vec<u8>, event: &Event, known: &Known) {
-    let prev = if known.prev_is_last { None } else { event.prev.as_deref() };
+pub(crate) fn put_history(out: &mut Vec<u8>, event: &Event, known: Known) {
+    let prev = if known.earlier.is_some() { None } else { event.prev.as_deref() };
     let mut tag = 0;
     for (bit, set) in [
         (DELETE, event.kind == EventKind::Delete),
-        (ENTRY_IS_LIVE, known.entry_is_live),
+        (ENTRY_IS_LIVE, known.live.is_some()),
         (PREV_HERE, prev.is_some()),
-        (PREV_IS_LAST, known.prev_is_last),
+        (PREV_IS_EARLIER, known.earlier.is_some()),
     ] {
         tag |= if set { bit } else { 0 };
     }
     out.push(tag);
-    if known.entry_is_live {
-        let len = u32::try_from(event.entry.key.len()).unwrap_or(u32::MAX);
-        out.extend_from_slice(&len.to_le_bytes());
-        out.extend_from_slice(event.entry.key.as_bytes());
-    } else {
-        put_entry(out, &event.entry);
+    match known.live {
+        Some(place) => out.extend_from_slice(&place.to_le_bytes()),
+        None => put_entry(out, &event.entry),
     }
-    if let Some(prev) = prev {
+    if let Some(place) = known.earlier {
+        out.extend_from_slice(&place.to_le_bytes());
+    } else if let Some(prev) = prev {
         put_entry(out, prev);
     }
 }
@@ -128,23 +130,18 @@ impl<'a> Cursor<'a> {
         Some(Entry { key, revision, create_revision, bytes, header, splice, span, expires })
     }
 
-    /// An event of the history. `live` finds the live entry of a key, `last` the last event's entry of a key.
-    pub(crate) fn history(
-        &mut self,
-        live: impl Fn(&str) -> Option<Arc<Entry>>,
-        last: impl Fn(&str) -> Option<Arc<Entry>>,
-    ) -> Option<Event> {
+    /// An event of the history, given all live entries and the events before it.
+    pub(crate) fn history(&mut self, live: &[Arc<Entry>], earlier: &[Arc<Event>]) -> Option<Event> {
         let tag = self.u8()?;
         let entry = if tag & ENTRY_IS_LIVE != 0 {
-            let len = self.u32()?;
-            live(self.text(len)?)?
+            Arc::clone(live.get(self.u32()? as usize)?)
         } else {
             Arc::new(self.entry()?)
         };
         let prev = if tag & PREV_HERE != 0 {
             Some(Arc::new(self.entry()?))
-        } else if tag & PREV_IS_LAST != 0 {
-            Some(last(&entry.key)?)
+        } else if tag & PREV_IS_EARLIER != 0 {
+            Some(Arc::clone(&earlier.get(self.u32()? as usize)?.entry))
         } else {
             None
         };

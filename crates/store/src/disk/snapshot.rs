@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use crate::backend::{Feed, OpenError};
-use crate::entry::{Entry, Event, EventKind};
+use crate::entry::{Entry, Event};
 use crate::state::State;
 
 use super::files::{File, Files};
@@ -49,7 +50,7 @@ impl SnapshotWriter {
     }
 
     /// Adds an event of the history.
-    pub(crate) fn history(&mut self, event: &Event, known: &Known) -> io::Result<()> {
+    pub(crate) fn history(&mut self, event: &Event, known: Known) -> io::Result<()> {
         record::put_history(&mut self.buffer, event, known);
         self.end_full(Kind::History)
     }
@@ -96,15 +97,23 @@ struct Loading<'a> {
     compacted: u64,
     live: Vec<Arc<Entry>>,
     history: Vec<Arc<Event>>,
-    /// The newest event's entry of each key.
-    last: HashMap<Box<str>, Arc<Entry>>,
-    blocks: u64,
 }
 
-/// Loads the snapshot, and says how long it is.
+/// A block whose checksum is good.
+struct Block {
+    kind: Kind,
+    payload: Vec<u8>,
+}
+
+/// How many blocks may be read ahead.
+const READ_AHEAD: usize = 4;
+
+/// Loads the snapshot, and says how long it is. One thread reads and checks blocks, this one decodes them: that is
+/// most of what a start with many objects does.
 pub(crate) fn load(files: &dyn Files, revision: u64, feed: &Feed) -> Result<(State, u64), OpenError> {
     let name = names::snapshot(revision);
-    let mut reader = Reader::new(files.open(&name)?)?;
+    let reader = Reader::new(files.open(&name)?)?;
+    let len = reader.len();
     let mut loading = Loading {
         name: &name,
         feed,
@@ -112,44 +121,80 @@ pub(crate) fn load(files: &dyn Files, revision: u64, feed: &Feed) -> Result<(Sta
         compacted: revision,
         live: Vec::new(),
         history: Vec::new(),
-        last: HashMap::new(),
-        blocks: 0,
     };
-    let mut started = false;
-    loop {
-        let Next::Frame(frame) = reader.next()? else { return Err(loading.corrupt("a block is damaged")) };
-        match (frame.kind, started) {
-            (Kind::SnapshotStart, false) if frame.sequence == revision => started = true,
-            (Kind::Live | Kind::History, true) if frame.sequence == loading.blocks + 1 => loading.blocks += 1,
-            (Kind::SnapshotEnd, true) if frame.sequence == loading.blocks => break,
-            _ => return Err(loading.corrupt("a block is missing")),
-        }
-        loading.take(&frame)?;
-    }
+    std::thread::scope(|scope| {
+        let (blocks, arrived) = sync_channel(READ_AHEAD);
+        let (used, free) = channel();
+        let reading = scope.spawn({
+            let name = &name;
+            move || read_blocks(reader, name, revision, &blocks, &free)
+        });
+        // When this ends early, `arrived` is dropped and the reading ends as well.
+        let taken = loading.take_all(arrived, &used);
+        let read = reading.join().unwrap_or_else(|_| Err(corrupt(&name, "reading it panicked")));
+        read.and(taken)
+    })?;
     let mut state = State::new(feed.limits());
     state.load(revision, loading.live);
     state.history.restart(loading.compacted);
     loading.history.into_iter().for_each(|event| state.history.push(event));
-    Ok((state, reader.len()))
+    Ok((state, len))
+}
+
+/// Hands over block after block, until the end or until nobody wants them.
+fn read_blocks(
+    mut reader: Reader,
+    name: &str,
+    revision: u64,
+    blocks: &SyncSender<Block>,
+    free: &Receiver<Vec<u8>>,
+) -> Result<(), OpenError> {
+    let mut count = None;
+    loop {
+        let Next::Frame(Frame { kind, sequence, payload }) = reader.next()? else {
+            return Err(corrupt(name, "a block is damaged"));
+        };
+        count = match (kind, count) {
+            (Kind::SnapshotStart, None) if sequence == revision => Some(0),
+            (Kind::Live | Kind::History, Some(before)) if sequence == before + 1 => Some(sequence),
+            (Kind::SnapshotEnd, Some(before)) if sequence == before => return Ok(()),
+            _ => return Err(corrupt(name, "a block is missing")),
+        };
+        let mut owned = free.try_recv().unwrap_or_default();
+        owned.clear();
+        owned.extend_from_slice(payload);
+        if blocks.send(Block { kind, payload: owned }).is_err() {
+            return Ok(());
+        }
+    }
 }
 
 impl Loading<'_> {
-    fn take(&mut self, frame: &Frame<'_>) -> Result<(), OpenError> {
+    fn take_all(&mut self, blocks: Receiver<Block>, used: &Sender<Vec<u8>>) -> Result<(), OpenError> {
+        for block in blocks {
+            self.take(&block)?;
+            // The reader may have ended already.
+            let _ = used.send(block.payload);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, block: &Block) -> Result<(), OpenError> {
         let feed = self.feed;
         let reparse = self.reparse.then(|| feed.parser());
-        let cursor = Cursor::new(frame.payload).reparse(reparse);
-        let taken = match frame.kind {
+        let cursor = Cursor::new(&block.payload).reparse(reparse);
+        let taken = match block.kind {
             Kind::SnapshotStart => return self.preamble(cursor),
             Kind::Live => self.take_live(cursor),
             Kind::History => self.take_history(cursor),
             _ => Some(()),
         };
-        taken.ok_or_else(|| self.corrupt("a record is damaged"))
+        taken.ok_or_else(|| corrupt(self.name, "a record is damaged"))
     }
 
     fn preamble(&mut self, mut cursor: Cursor<'_>) -> Result<(), OpenError> {
-        let (version, compacted) =
-            cursor.preamble().zip(cursor.u64()).ok_or_else(|| self.corrupt("the first block is damaged"))?;
+        let damaged = || corrupt(self.name, "the first block is damaged");
+        let (version, compacted) = cursor.preamble().zip(cursor.u64()).ok_or_else(damaged)?;
         self.reparse = check_preamble(self.name, version, self.feed)?;
         self.compacted = compacted;
         Ok(())
@@ -164,20 +209,15 @@ impl Loading<'_> {
 
     fn take_history(&mut self, mut cursor: Cursor<'_>) -> Option<()> {
         while !cursor.is_empty() {
-            let live = |key: &str| {
-                let at = self.live.binary_search_by(|entry| entry.key.as_ref().cmp(key)).ok()?;
-                self.live.get(at).cloned()
-            };
-            let event = cursor.history(live, |key| self.last.get(key).cloned())?;
-            self.last.insert(event.entry.key.clone(), Arc::clone(&event.entry));
+            let event = cursor.history(&self.live, &self.history)?;
             self.history.push(Arc::new(event));
         }
         Some(())
     }
+}
 
-    fn corrupt(&self, what: &str) -> OpenError {
-        OpenError::Corrupt { file: self.name.to_owned(), what: what.to_owned() }
-    }
+fn corrupt(file: &str, what: &str) -> OpenError {
+    OpenError::Corrupt { file: file.to_owned(), what: what.to_owned() }
 }
 
 /// Refuses unknown formats; whether headers have to be parsed again.
@@ -189,20 +229,16 @@ pub(crate) fn check_preamble(file: &str, version: (u32, u32), feed: &Feed) -> Re
     Ok(parser != feed.parser().version())
 }
 
-/// For each event, what a reader of the snapshot will know already when it comes to it.
-pub(crate) fn known(events: &[Arc<Event>]) -> Vec<Known> {
-    let mut last: HashMap<&str, usize> = HashMap::new();
-    let mut known: Vec<Known> = Vec::with_capacity(events.len());
-    for (index, event) in events.iter().enumerate() {
-        let before = last.insert(&event.entry.key, index);
-        if let Some(before) = before {
-            known[before].entry_is_live = false;
-        }
-        let prev_is_last = before
-            .zip(event.prev.as_ref())
-            .is_some_and(|(before, prev)| Arc::ptr_eq(&events[before].entry, prev));
-        // So far this is the key's newest event, so what it put is what is live.
-        known.push(Known { entry_is_live: event.kind == EventKind::Put, prev_is_last });
+/// For each event, which earlier one its previous entry comes from.
+pub(crate) fn chain(events: &[Arc<Event>]) -> Vec<Option<u32>> {
+    let mut newest: HashMap<&str, u32> = HashMap::new();
+    let mut places = Vec::with_capacity(events.len());
+    for (place, event) in (0..).zip(events) {
+        let before = newest.insert(&event.entry.key, place).zip(event.prev.as_ref());
+        let earlier = before.filter(|(before, prev)| {
+            events.get(*before as usize).is_some_and(|earlier| Arc::ptr_eq(&earlier.entry, prev))
+        });
+        places.push(earlier.map(|(before, _)| before));
     }
-    known
+    places
 }
