@@ -1,0 +1,313 @@
+//! The images of this machine: unpacked layers, and one small file that says which image is made of which.
+//!
+//! Several processes use one store at a time (the runtime, and `ironclad image` beside it): changes happen under a file
+//! lock, and readers notice that the file was replaced. A crash leaves at most directories that no image names, which
+//! the next change under the lock removes.
+
+use crate::config::{ContainerConfig, ImageConfig};
+use crate::layer::{self, Unpacked, remove_tree};
+use crate::{Digest, Error, Reference};
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// One image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// Digest of its configuration: what users know as the image's id.
+    pub id: String,
+    /// Names with a tag.
+    pub tags: Vec<String>,
+    /// Repositories with the manifest's digest.
+    pub digests: Vec<String>,
+    /// What containers start from.
+    pub config: ContainerConfig,
+    /// Ids of the layers, lowest first.
+    pub layers: Vec<String>,
+    /// Bytes of all layers unpacked.
+    pub size: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Index {
+    images: Vec<Image>,
+}
+
+/// Which index file was read: device, inode and change time.
+type Version = Option<(u64, u64, i64, i64)>;
+
+/// The images of one machine (or of one cluster on it).
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    read: Mutex<(Version, Arc<Index>)>,
+    next: AtomicU64,
+}
+
+/// A directory that is filled before it gets its place; removed if it never does.
+pub struct Staging(PathBuf);
+
+impl Staging {
+    /// Where to fill it.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // What can't be removed now is removed at the next collection.
+        let _ = remove_tree(&self.0);
+    }
+}
+
+/// A layer that waits to be named by an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Its id.
+    pub id: Digest,
+    /// Bytes unpacked.
+    pub size: u64,
+}
+
+impl Store {
+    /// The store in a directory; made if it isn't there.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        for part in ["", "layers", "staging"] {
+            let dir = root.join(part);
+            fs::create_dir_all(&dir).map_err(Error::at(&dir))?;
+        }
+        Ok(Self { root: root.to_owned(), read: Mutex::default(), next: AtomicU64::new(0) })
+    }
+
+    fn index_path(&self) -> PathBuf {
+        self.root.join("images.json")
+    }
+
+    /// The directory of a layer.
+    pub fn layer_dir(&self, id: &str) -> PathBuf {
+        self.root.join("layers").join(id.strip_prefix("sha256:").unwrap_or(id))
+    }
+
+    fn index(&self) -> Result<Arc<Index>, Error> {
+        let path = self.index_path();
+        let version = fs::metadata(&path).ok().map(|m| (m.dev(), m.ino(), m.ctime(), m.ctime_nsec()));
+        let mut read = self.cache();
+        if read.0 != version {
+            let index = match version {
+                None => Index::default(),
+                Some(_) => serde_json::from_slice(&fs::read(&path).map_err(Error::at(&path))?)
+                    .map_err(|e| Error::content(format!("{}: {e}", path.display())))?,
+            };
+            *read = (version, Arc::new(index));
+        }
+        Ok(read.1.clone())
+    }
+
+    fn cache(&self) -> MutexGuard<'_, (Version, Arc<Index>)> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All images.
+    pub fn list(&self) -> Result<Vec<Image>, Error> {
+        Ok(self.index()?.images.clone())
+    }
+
+    /// The image with this name, digest or id (whole, or its first digits); none if it isn't here.
+    pub fn find(&self, reference: &str) -> Result<Option<Image>, Error> {
+        let index = self.index()?;
+        Ok(position(&index, reference).and_then(|i| index.images.get(i).cloned()))
+    }
+
+    /// The layers of an image, topmost first, as overlay wants them.
+    pub fn layer_dirs(&self, image: &Image) -> Vec<PathBuf> {
+        image.layers.iter().rev().map(|id| self.layer_dir(id)).collect()
+    }
+
+    /// A directory to fill.
+    pub fn stage(&self) -> Result<Staging, Error> {
+        let n = self.next.fetch_add(1, Ordering::Relaxed);
+        let path = self.root.join("staging").join(format!("{}-{n}", std::process::id()));
+        remove_tree(&path).map_err(Error::at(&path))?;
+        fs::create_dir(&path).map_err(Error::at(&path))?;
+        Ok(Staging(path))
+    }
+
+    /// Whether a layer is here already.
+    pub fn has_layer(&self, id: &Digest) -> bool {
+        self.layer_dir(&id.hex()).is_dir()
+    }
+
+    /// Unpacks a layer (plain, gzip or zstd) and keeps it. `expected` is what the configuration says it is.
+    pub fn add_layer(&self, stream: impl Read + Send, expected: &Digest) -> Result<Layer, Error> {
+        let staging = self.stage()?;
+        let Unpacked { diff_id, size } = layer::unpack(stream, staging.path())?;
+        if diff_id != *expected {
+            return Err(Error::content(format!("a layer is {diff_id}, and the image says {expected}")));
+        }
+        self.keep(&staging, &diff_id, size)
+    }
+
+    /// Gives a filled directory its place as a layer. If the layer is here already, that one stays.
+    pub fn keep(&self, staging: &Staging, id: &Digest, size: u64) -> Result<Layer, Error> {
+        let to = self.layer_dir(&id.hex());
+        // The size belongs to the layer, and must be known again when the layer is shared.
+        let size_file = to.with_extension("size");
+        write_atomically(&size_file, size.to_string().as_bytes())?;
+        match fs::rename(staging.path(), &to) {
+            Ok(()) => {}
+            Err(_) if to.is_dir() => {}
+            Err(e) => return Err(Error::at(&to)(e)),
+        }
+        Ok(Layer { id: *id, size })
+    }
+
+    /// A layer that is here already.
+    pub fn layer(&self, id: &Digest) -> Option<Layer> {
+        let to = self.layer_dir(&id.hex());
+        let size = fs::read_to_string(to.with_extension("size")).ok()?.parse().ok()?;
+        to.is_dir().then_some(Layer { id: *id, size })
+    }
+
+    /// Makes an image of kept layers, under the names given. A name that another image had moves here.
+    pub fn add_image(
+        &self,
+        config: &[u8],
+        tags: &[Reference],
+        digests: &[String],
+        layers: &[Layer],
+    ) -> Result<Image, Error> {
+        let (parsed, ids) = ImageConfig::parse(config)?;
+        if ids.iter().ne(layers.iter().map(|l| &l.id)) {
+            return Err(Error::content("the layers are not those that the image's configuration names"));
+        }
+        let mut image = Image {
+            id: Digest::of(config).to_string(),
+            tags: tags.iter().map(ToString::to_string).collect(),
+            digests: digests.to_vec(),
+            config: parsed.config,
+            layers: ids.iter().map(ToString::to_string).collect(),
+            size: layers.iter().map(|l| l.size).sum(),
+        };
+        self.change(|index| {
+            if let Some(i) = index.images.iter().position(|i| i.id == image.id) {
+                let old = index.images.remove(i);
+                image.tags.extend(old.tags);
+                image.digests.extend(old.digests);
+            }
+            for names in [&mut image.tags, &mut image.digests] {
+                names.sort();
+                names.dedup();
+            }
+            for other in &mut index.images {
+                other.tags.retain(|t| !image.tags.contains(t));
+            }
+            index.images.push(image.clone());
+        })?;
+        Ok(image)
+    }
+
+    /// Removes a name, or (by id) a whole image. An image that loses its last name goes; one that isn't here is no error.
+    pub fn remove(&self, reference: &str) -> Result<(), Error> {
+        let named = Reference::parse(reference).ok().map(|r| r.to_string());
+        self.change(|index| {
+            let Some(i) = position(index, reference) else { return };
+            let image = &mut index.images[i];
+            let before = image.tags.len() + image.digests.len();
+            image.tags.retain(|t| Some(t) != named.as_ref());
+            image.digests.retain(|t| Some(t) != named.as_ref());
+            let by_id = before == image.tags.len() + image.digests.len();
+            if by_id || image.tags.is_empty() {
+                index.images.remove(i);
+            }
+        })
+    }
+
+    /// Removes the layers that no image names and what was never finished. `in_use` are layers that containers have
+    /// mounted.
+    pub fn collect(&self, in_use: &BTreeSet<PathBuf>) -> Result<(), Error> {
+        let _lock = self.lock()?;
+        let index = self.index()?;
+        let named: BTreeSet<PathBuf> =
+            index.images.iter().flat_map(|i| &i.layers).map(|id| self.layer_dir(id)).collect();
+        let layers = self.root.join("layers");
+        for entry in fs::read_dir(&layers).map_err(Error::at(&layers))?.flatten() {
+            let path = entry.path();
+            let dir = path.with_extension("");
+            if !named.contains(&dir) && !in_use.contains(&dir) {
+                remove_tree(&path).map_err(Error::at(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes and files of all layers that images name.
+    pub fn usage(&self) -> Result<u64, Error> {
+        let index = self.index()?;
+        let ids: BTreeSet<&String> = index.images.iter().flat_map(|i| &i.layers).collect();
+        Ok(ids
+            .iter()
+            .filter_map(|id| Digest::parse(id))
+            .filter_map(|id| self.layer(&id))
+            .map(|l| l.size)
+            .sum())
+    }
+
+    /// Where the store is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn lock(&self) -> Result<File, Error> {
+        let path = self.root.join("lock");
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(Error::at(&path))?;
+        flock(&file, FlockOperation::LockExclusive).map_err(|e| Error::at(&path)(e.into()))?;
+        Ok(file)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Index)) -> Result<(), Error> {
+        let _lock = self.lock()?;
+        let mut index = (*self.index()?).clone();
+        change(&mut index);
+        let json = serde_json::to_vec(&index).map_err(Error::content)?;
+        write_atomically(&self.index_path(), &json)
+    }
+}
+
+/// Where in the index an image is that a user names.
+fn position(index: &Index, reference: &str) -> Option<usize> {
+    let hex = reference.strip_prefix("sha256:").unwrap_or(reference);
+    let digits = hex.len() >= 4 && hex.bytes().all(|b| b.is_ascii_hexdigit());
+    if let Ok(name) = Reference::parse(reference) {
+        let by_digest = name.digest.map(|d| name.at(&d));
+        let text = name.to_string();
+        let named = |i: &Image| match &by_digest {
+            Some(d) => i.digests.contains(d),
+            None => i.tags.contains(&text),
+        };
+        if let Some(i) = index.images.iter().position(named) {
+            return Some(i);
+        }
+    }
+    let mut by_id = index.images.iter().enumerate().filter(|(_, i)| digits && i.id[7..].starts_with(hex));
+    let first = by_id.next()?;
+    // Digits that several images begin with name none of them.
+    by_id.next().is_none().then_some(first.0)
+}
+
+fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let part = path.with_extension(format!("part{}", std::process::id()));
+    let mut file = File::create(&part).map_err(Error::at(&part))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::at(&part))?;
+    fs::rename(&part, path).map_err(Error::at(path))
+}
+
+#[cfg(test)]
+mod tests;
