@@ -86,7 +86,9 @@ mod tests {
     #[test]
     fn takes_the_first_free_pair() {
         assert_eq!(Ranges::free(HEAD).unwrap().pods(), "10.64.0.0/16");
-        let one = format!("{HEAD}eth0 00000000 0100A8C0 0003 0 0 0 00000000 0 0 0\nbr 0000400A 00000000 0001 0 0 0 0000FFFF 0 0 0\n");
+        let one = format!(
+            "{HEAD}eth0 00000000 0100A8C0 0003 0 0 0 00000000 0 0 0\nbr 0000400A 00000000 0001 0 0 0 0000FFFF 0 0 0\n"
+        );
         assert_eq!(Ranges::free(&one).unwrap().pods(), "10.65.0.0/16");
         let services = format!("{one}d0 0000810A 00000000 0001 0 0 0 0000FFFF 0 0 0\n");
         assert_eq!(Ranges::free(&services).unwrap().services(), "10.130.0.0/16");

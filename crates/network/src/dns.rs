@@ -178,7 +178,9 @@ fn glue(zone: &Zone, records: &[Data]) -> Vec<Record> {
     let mut more = Vec::new();
     for data in records {
         let Data::Srv(_, target) = data else { continue };
-        let (Answer::Records(found), Ok(name)) = (zone.lookup(target, Question::A), qualified(target)) else { continue };
+        let (Answer::Records(found), Ok(name)) = (zone.lookup(target, Question::A), qualified(target)) else {
+            continue;
+        };
         more.extend(found.iter().filter_map(|d| record(&name, d)));
     }
     more
@@ -200,7 +202,8 @@ fn record(owner: &Name, data: &Data) -> Option<Record> {
 }
 
 fn start_of_authority(domain: &str) -> Option<Record> {
-    let (server, mailbox) = (qualified(&format!("ns.dns.{domain}")).ok()?, qualified(&format!("hostmaster.{domain}")).ok()?);
+    let (server, mailbox) =
+        (qualified(&format!("ns.dns.{domain}")).ok()?, qualified(&format!("hostmaster.{domain}")).ok()?);
     let soa = SOA::new(server, mailbox, 1, 7200, 1800, 86400, 5);
     Some(Record::from_rdata(qualified(domain).ok()?, 5, RData::SOA(soa)))
 }

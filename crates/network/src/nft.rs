@@ -91,7 +91,8 @@ impl Table {
         let name = &self.name;
         let _ = writeln!(out, "{verb} element ip {name} {map}s {{ {key} : goto {chain} }}");
         let each = backends.targets.iter().enumerate();
-        let list: Vec<String> = each.map(|(i, t)| format!("{key} . {i} : {} . {}", t.ip(), t.port())).collect();
+        let list: Vec<String> =
+            each.map(|(i, t)| format!("{key} . {i} : {} . {}", t.ip(), t.port())).collect();
         let _ = writeln!(out, "{verb} element ip {name} {map}_endpoints {{ {} }}", list.join(", "));
     }
 }
@@ -106,7 +107,10 @@ pub struct Programmed {
 impl Programmed {
     /// Commands that make the table anew with these rules, whatever was there before.
     pub fn replace(&mut self, table: &Table, rules: &RuleSet) -> String {
-        *self = Self { counts: counts(rules), hairpins: rules.endpoints().into_iter().map(|ip| (ip, 1)).collect() };
+        *self = Self {
+            counts: counts(rules),
+            hairpins: rules.endpoints().into_iter().map(|ip| (ip, 1)).collect(),
+        };
         table.replace(rules)
     }
 
@@ -184,7 +188,8 @@ fn counts(rules: &RuleSet) -> BTreeSet<Count> {
 
 fn chains(count: Count) -> String {
     let n = count.endpoints;
-    let draw = if count.affinity { format!("jhash ip saddr mod {n}") } else { format!("numgen random mod {n}") };
+    let draw =
+        if count.affinity { format!("jhash ip saddr mod {n}") } else { format!("numgen random mod {n}") };
     let (key, map) = match count.node_port {
         true => ("meta l4proto . th dport", "node_port_endpoints"),
         false => ("ip daddr . meta l4proto . th dport", "service_endpoints"),

@@ -108,7 +108,9 @@ pub async fn run(config: Config, client: Client, dns: Option<Server>) {
 
 impl Proxy {
     fn synced(&self) -> bool {
-        [self.services, self.slices].iter().all(|s| self.caches.slots().get(*s).is_some_and(|s| s.cache.is_synced()))
+        [self.services, self.slices]
+            .iter()
+            .all(|s| self.caches.slots().get(*s).is_some_and(|s| s.cache.is_synced()))
     }
 
     /// Applies a batch to the caches and notes the services that it concerns.
@@ -192,8 +194,14 @@ fn concerned(change: &Change, slices: bool) -> Vec<(String, String)> {
 /// Runs one transaction of nftables commands.
 async fn nft(commands: &str) -> io::Result<()> {
     let mut command = tokio::process::Command::new("nft");
-    command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().map_err(|e| io::Error::new(e.kind(), format!("cannot start nft: {e}")))?;
+    command
+        .args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child =
+        command.spawn().map_err(|e| io::Error::new(e.kind(), format!("cannot start nft: {e}")))?;
     let stdin = child.stdin.take();
     let feed = async {
         if let Some(mut stdin) = stdin {

@@ -93,17 +93,22 @@ pub fn add_service(rules: &mut RuleSet, service: &Service, slices: &[&EndpointSl
     let affinity = spec.session_affinity.as_deref() == Some("ClientIP");
     for port in spec.ports.iter().flatten() {
         let Some(protocol) = Protocol::parse(port.protocol.as_deref().unwrap_or("TCP")) else { continue };
-        let backends = |local: bool| Backends { affinity, targets: targets(port, protocol, slices, node, local) };
+        let backends =
+            |local: bool| Backends { affinity, targets: targets(port, protocol, slices, node, local) };
         let inside = backends(spec.internal_traffic_policy.as_deref() == Some("Local"));
         for address in cluster_addresses(spec) {
             if let Ok(number) = u16::try_from(port.port) {
-                rules.frontends.insert(Frontend { address: Some(address), protocol, port: number }, inside.clone());
+                rules
+                    .frontends
+                    .insert(Frontend { address: Some(address), protocol, port: number }, inside.clone());
             }
         }
         let outside = backends(spec.external_traffic_policy.as_deref() == Some("Local"));
         for address in balancer_addresses(service) {
             if let Ok(number) = u16::try_from(port.port) {
-                rules.frontends.insert(Frontend { address: Some(address), protocol, port: number }, outside.clone());
+                rules
+                    .frontends
+                    .insert(Frontend { address: Some(address), protocol, port: number }, outside.clone());
             }
         }
         if let Some(number) = port.node_port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p != 0) {
@@ -118,7 +123,8 @@ fn cluster_addresses(spec: &ServiceSpec) -> BTreeSet<Ipv4Addr> {
 }
 
 fn balancer_addresses(service: &Service) -> Vec<Ipv4Addr> {
-    let ingress = service.status.as_ref().and_then(|s| s.load_balancer.as_ref()).and_then(|b| b.ingress.as_ref());
+    let ingress =
+        service.status.as_ref().and_then(|s| s.load_balancer.as_ref()).and_then(|b| b.ingress.as_ref());
     let proxied = ingress.into_iter().flatten().filter(|i| i.ip_mode.as_deref() != Some("Proxy"));
     proxied.filter_map(|i| i.ip.as_ref()?.parse().ok()).collect()
 }
@@ -138,7 +144,9 @@ fn targets(
                 && Protocol::parse(p.protocol.as_deref().unwrap_or("TCP")) == Some(protocol)
         });
         let Some(number) = same.and_then(|p| p.port).and_then(|p| u16::try_from(p).ok()) else { continue };
-        for endpoint in slice.endpoints.iter().flatten().filter(|e| !local || e.node_name.as_deref() == Some(node)) {
+        for endpoint in
+            slice.endpoints.iter().flatten().filter(|e| !local || e.node_name.as_deref() == Some(node))
+        {
             let Some(address) = endpoint.addresses.first().and_then(|a| a.parse().ok()) else { continue };
             let target = SocketAddrV4::new(address, number);
             if is_ready(endpoint) {
@@ -197,17 +205,22 @@ pub(crate) mod tests {
         let endpoints = json!([{"addresses": ["10.1.0.2"]}, {"addresses": ["10.1.0.1"], "conditions": {"ready": true}},
             {"addresses": ["10.1.0.3"], "conditions": {"ready": false}}]);
         let slices = [slice(endpoints, json!([{"name": "http", "port": 8080, "protocol": "TCP"}]))];
-        assert_eq!(rules(spec, &slices), [
-            "node tcp 30080 -> 10.1.0.1:8080 10.1.0.2:8080",
-            "10.0.0.1 tcp 80 -> 10.1.0.1:8080 10.1.0.2:8080",
-        ]);
+        assert_eq!(
+            rules(spec, &slices),
+            [
+                "node tcp 30080 -> 10.1.0.1:8080 10.1.0.2:8080",
+                "10.0.0.1 tcp 80 -> 10.1.0.1:8080 10.1.0.2:8080",
+            ]
+        );
     }
 
     #[test]
     fn headless_and_external_names_have_no_rules() {
         let ports = json!([{"port": 80}]);
         assert!(rules(json!({"clusterIP": "None", "ports": ports}), &[]).is_empty());
-        assert!(rules(json!({"type": "ExternalName", "externalName": "a.b", "ports": ports}), &[]).is_empty());
+        assert!(
+            rules(json!({"type": "ExternalName", "externalName": "a.b", "ports": ports}), &[]).is_empty()
+        );
     }
 
     #[test]
@@ -223,8 +236,12 @@ pub(crate) mod tests {
 
     #[test]
     fn internal_traffic_policy_local_keeps_to_the_node() {
-        let spec = json!({"clusterIP": "10.0.0.1", "internalTrafficPolicy": "Local", "ports": [{"port": 80}]});
+        let spec =
+            json!({"clusterIP": "10.0.0.1", "internalTrafficPolicy": "Local", "ports": [{"port": 80}]});
         let endpoints = json!([{"addresses": ["10.1.0.1"], "nodeName": "n1"}, {"addresses": ["10.1.0.2"], "nodeName": "n2"}]);
-        assert_eq!(rules(spec, &[slice(endpoints, json!([{"port": 80}]))]), ["10.0.0.1 tcp 80 -> 10.1.0.1:80"]);
+        assert_eq!(
+            rules(spec, &[slice(endpoints, json!([{"port": 80}]))]),
+            ["10.0.0.1 tcp 80 -> 10.1.0.1:80"]
+        );
     }
 }

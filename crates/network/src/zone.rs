@@ -89,7 +89,8 @@ impl Zone {
     /// Forgets a service.
     pub fn remove(&mut self, namespace: &str, name: &str) {
         let Some(entry) = self.services.remove(&(namespace.to_owned(), name.to_owned())) else { return };
-        let ips = entry.addresses().into_iter().filter_map(|d| if let Data::A(ip) = d { Some(ip) } else { None });
+        let ips =
+            entry.addresses().into_iter().filter_map(|d| if let Data::A(ip) = d { Some(ip) } else { None });
         let own = format!("{name}.{namespace}.svc.{}", self.domain);
         for ip in ips {
             if self.reverse.get(&ip).is_some_and(|n| n.ends_with(&own)) {
@@ -101,7 +102,9 @@ impl Zone {
     /// Adds a service with the slices that belong to it.
     pub fn add(&mut self, service: &Service, slices: &[&EndpointSlice]) {
         let meta = &service.metadata;
-        let (Some(namespace), Some(name), Some(spec)) = (&meta.namespace, &meta.name, &service.spec) else { return };
+        let (Some(namespace), Some(name), Some(spec)) = (&meta.namespace, &meta.name, &service.spec) else {
+            return;
+        };
         let own = format!("{name}.{namespace}.svc.{}", self.domain);
         let address = spec.cluster_ip.as_deref().unwrap_or_default();
         let target = match (spec.type_.as_deref(), address, address.parse()) {
@@ -158,10 +161,21 @@ impl Zone {
     }
 
     /// `below` are the labels under the service's name, the outermost first.
-    fn service(&self, entry: &Entry, namespace: &str, service: &str, below: &[&str], question: Question) -> Answer {
+    fn service(
+        &self,
+        entry: &Entry,
+        namespace: &str,
+        service: &str,
+        below: &[&str],
+        question: Question,
+    ) -> Answer {
         let own = format!("{service}.{namespace}.svc.{}", self.domain);
         if let Target::External(name) = &entry.target {
-            return if below.is_empty() { Answer::Records(vec![Data::Cname(name.clone())]) } else { Answer::NoSuchName };
+            return if below.is_empty() {
+                Answer::Records(vec![Data::Cname(name.clone())])
+            } else {
+                Answer::NoSuchName
+            };
         }
         match below {
             [] => Answer::Records(match question {
@@ -209,13 +223,14 @@ impl Entry {
 
     /// SRV records of all named ports, or of the one (name, protocol).
     fn srv(&self, own: &str, only: Option<(&str, &str)>) -> Vec<Data> {
-        let wanted = |p: &&(String, Protocol, u16)| only.is_none_or(|(n, proto)| p.0 == n && p.1.as_str() == proto);
+        let wanted =
+            |p: &&(String, Protocol, u16)| only.is_none_or(|(n, proto)| p.0 == n && p.1.as_str() == proto);
         let ports = self.ports.iter().filter(wanted);
         match &self.target {
             Target::Cluster(_) => ports.map(|p| Data::Srv(p.2, own.to_owned())).collect(),
-            Target::Headless(hosts) => ports
-                .flat_map(|p| hosts.keys().map(|host| Data::Srv(p.2, format!("{host}.{own}"))))
-                .collect(),
+            Target::Headless(hosts) => {
+                ports.flat_map(|p| hosts.keys().map(|host| Data::Srv(p.2, format!("{host}.{own}")))).collect()
+            }
             Target::External(_) => Vec::new(),
         }
     }
@@ -251,7 +266,8 @@ fn service_ports(service: &Service) -> Vec<(String, Protocol, u16)> {
 
 fn slice_ports(slices: &[&EndpointSlice]) -> Vec<(String, Protocol, u16)> {
     let ports = slices.iter().flat_map(|s| s.ports.iter().flatten());
-    let mut all: Vec<_> = ports.filter_map(|p| named(p.name.as_deref(), p.protocol.as_deref(), p.port)).collect();
+    let mut all: Vec<_> =
+        ports.filter_map(|p| named(p.name.as_deref(), p.protocol.as_deref(), p.port)).collect();
     all.sort();
     all.dedup();
     all
@@ -318,6 +334,9 @@ mod tests {
         assert_eq!(z.lookup("web.default.svc.cluster.local", Question::A), cname);
         assert_eq!(z.lookup("10-1-0-7.default.pod.cluster.local", Question::A), a(&[[10, 1, 0, 7]]));
         assert_eq!(z.lookup("x.default.pod.cluster.local", Question::A), Answer::NoSuchName);
-        assert_eq!(z.lookup("dns-version.cluster.local", Question::Txt), Answer::Records(vec![Data::Txt("1.1.0".into())]));
+        assert_eq!(
+            z.lookup("dns-version.cluster.local", Question::Txt),
+            Answer::Records(vec![Data::Txt("1.1.0".into())])
+        );
     }
 }
