@@ -6,6 +6,7 @@
 //! `sigs.k8s.io/structured-merge-diff`.
 
 mod apply;
+mod custom;
 mod decode;
 mod default;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod strategic;
 mod validate;
 
 pub use apply::{Writer, apply, track_update};
+pub use custom::check_custom;
 pub use decode::{decode, decode_error};
 pub use default::{default, drop_nulls};
 pub use model::{Schema, Schemas};

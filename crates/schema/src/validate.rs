@@ -3,7 +3,7 @@
 mod format;
 mod lists;
 
-use crate::model::{Additional, Cursor, Id, Rules, Schema, Type};
+use crate::model::{Cursor, Id, Rules, Schema, Type};
 use meta::{FieldError, FieldPath};
 use serde_json::{Map, Value};
 
@@ -272,11 +272,6 @@ fn fewest(all: Vec<Vec<FieldError>>) -> Vec<FieldError> {
 
 fn same(a: &Value, b: &Value) -> bool {
     a == b || (a.is_number() && b.is_number() && a.as_f64() == b.as_f64())
-}
-
-/// Whether keys that are no named property may stand below `at`.
-pub(crate) fn is_open(at: Cursor<'_>) -> bool {
-    at.node.preserve || !matches!(at.node.additional, Additional::None)
 }
 
 #[cfg(test)]
