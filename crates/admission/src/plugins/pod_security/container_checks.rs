@@ -201,15 +201,15 @@ pub(super) fn selinux(pod: &Pod<'_>, minor: u32) -> Option<Violation> {
     let mut is_bad = |holder: &Value| {
         let options = at(holder, &["securityContext", "seLinuxOptions"]);
         let kind = text(options, &["type"]);
-        let bad_type = !TYPES.contains(&kind) && !(minor >= 31 && kind == "container_engine_t");
-        if bad_type {
+        let good_type = TYPES.contains(&kind) || (minor >= 31 && kind == "container_engine_t");
+        if !good_type {
             types.insert(kind.to_owned());
         }
         let (has_user, has_role) =
             (!text(options, &["user"]).is_empty(), !text(options, &["role"]).is_empty());
         user |= has_user;
         role |= has_role;
-        bad_type || has_user || has_role
+        !good_type || has_user || has_role
     };
     let on_pod = is_bad(pod.spec);
     let bad = bad_containers(pod, &mut is_bad);
