@@ -205,8 +205,8 @@ impl Entry {
         (self.expires != 0).then_some(self.expires)
     }
 
-    /// The last state of a deleted object: the same bytes at the revision of the delete.
-    pub(crate) fn tombstone(&self, revision: u64) -> Entry {
+    /// The same object at another revision: the last state of a deleted one, or of one that left a selection.
+    pub fn tombstone(&self, revision: u64) -> Entry {
         let at = (self.splice as usize).min(self.bytes.len());
         let end = (at + self.span as usize).min(self.bytes.len());
         let (bytes, span) = splice(&self.bytes[..at], revision, &self.bytes[end..]);
