@@ -6,6 +6,7 @@
 //! Upstream: `k8s.io/apiserver/pkg/registry/rest/{create,update,delete}.go`.
 
 use crate::kind::Kind;
+use crate::validate::metadata::validate_metadata;
 use meta::{FieldError, FieldPath, Object, UserInfo};
 use serde_json::{Map, Value};
 
@@ -52,8 +53,10 @@ pub struct Strategy {
     pub prepare_for_create: fn(&mut Object, &Context),
     /// The update of the whole object.
     pub update: Update,
-    /// What is wrong with the object.
+    /// What is wrong with the object, new or changed.
     pub validate: fn(&Object) -> Vec<FieldError>,
+    /// What is wrong with it only because it is new.
+    pub validate_create: fn(&Object) -> Vec<FieldError>,
     /// Last touches on an object that is valid, before it is committed.
     pub canonicalize: fn(&mut Object),
     /// Warnings for the client, for a create (`old` is none) or an update.
@@ -81,6 +84,7 @@ pub const PLAIN: Strategy = Strategy {
     prepare_for_create: |_, _| {},
     update: WHOLE,
     validate: |_| Vec::new(),
+    validate_create: |_| Vec::new(),
     canonicalize: |_| {},
     warnings: |_, _| Vec::new(),
     grace: |_, _| None,
@@ -172,26 +176,34 @@ impl Kind {
         }
     }
 
-    /// What is wrong with a new object, or with the object that an update of the whole leaves.
-    pub fn validate(&self, object: &Object) -> Vec<FieldError> {
-        (self.strategy.validate)(object)
+    fn validate_metadata(&self, object: &Object) -> Vec<FieldError> {
+        let built_in = self.schema.starts_with("io.k8s.");
+        validate_metadata(&object.metadata, self.namespaced, built_in)
     }
 
-    /// What is wrong with a change; `part` is the subresource that was written, if it was one. For the whole object
-    /// this holds [`Kind::validate`] too.
+    /// What is wrong with a new object, beside its name ([`Kind::validate_name`]).
+    pub fn validate(&self, object: &Object) -> Vec<FieldError> {
+        let mut faults = self.validate_metadata(object);
+        faults.extend((self.strategy.validate)(object));
+        faults.extend((self.strategy.validate_create)(object));
+        faults
+    }
+
+    /// What is wrong with a change; `part` is the subresource that was written, if it was one.
     pub fn validate_update(&self, part: Option<&Update>, new: &Object, old: &Object) -> Vec<FieldError> {
+        let mut faults = self.validate_metadata(new);
         match part {
-            Some(part) => (part.validate)(new, old),
+            Some(part) => faults.extend((part.validate)(new, old)),
             None => {
-                let mut faults = (self.strategy.update.validate)(new, old);
-                for fault in self.validate(new) {
+                faults.extend((self.strategy.validate)(new));
+                for fault in (self.strategy.update.validate)(new, old) {
                     if !faults.contains(&fault) {
                         faults.push(fault);
                     }
                 }
-                faults
             }
         }
+        faults
     }
 
     /// Faults of the object's name (`metadata.name`, or `metadata.generateName` where the name is still to be made).

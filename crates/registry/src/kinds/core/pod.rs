@@ -39,6 +39,7 @@ static STRATEGY: Strategy = Strategy {
     default,
     prepare_for_create,
     validate: validate::validate_pod,
+    validate_create: validate::validate_new_pod,
     update: Update { validate: validate::validate_pod_update, ..WHOLE },
     grace,
     ..PLAIN

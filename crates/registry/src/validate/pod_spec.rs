@@ -1,0 +1,196 @@
+//! A pod's spec, in pods and in templates (`pkg/apis/core/validation/validation.go`: `ValidatePodSpec`).
+
+use super::at::{At, Faults, Unique};
+use super::container::{self, Pod};
+use super::{affinity, resources, security, tolerations, volume};
+use meta::names;
+
+/// Most name servers of a pod.
+const NAME_SERVERS_MAX: usize = 3;
+/// Most search domains of a pod.
+const SEARCHES_MAX: usize = 32;
+/// Most characters of all search domains together.
+const SEARCH_CHARS_MAX: usize = 2048;
+
+/// A pod template: its metadata and spec.
+pub(super) fn template(template: &At<'_>, faults: &mut Faults) {
+    let metadata = template.get("metadata");
+    At::new(metadata.get("labels").value(), template.path().child("labels")).labels(faults);
+    let annotations = template.path().child("annotations");
+    for (key, _) in metadata.get("annotations").entries() {
+        let rule = names::qualified_name(&key.to_lowercase()).into_iter();
+        faults.extend(rule.map(|why| meta::FieldError::invalid(&annotations, key, why)));
+    }
+    let spec = template.get("spec");
+    pod_spec(&spec, "", false, faults);
+    let ephemeral = spec.get("ephemeralContainers");
+    if ephemeral.len() > 0 {
+        faults.push(ephemeral.forbidden("ephemeral containers not allowed in pod template"));
+    }
+}
+
+/// The spec. `name` is the pod's, where it has one.
+pub(super) fn pod_spec(spec: &At<'_>, name: &str, is_pod: bool, faults: &mut Faults) {
+    let grace = spec.get("terminationGracePeriodSeconds");
+    grace.required(faults);
+    let volumes = volume::volumes(&spec.get("volumes"), name, faults);
+    let claims = resource_claims(&spec.get("resourceClaims"), faults);
+    let pod = Pod { spec: spec.clone(), volumes, claims, grace: grace.int() };
+    let mut names_seen = Unique::default();
+    container::containers(&pod, &mut names_seen, faults);
+    container::init_containers(&pod, &mut names_seen, faults);
+    container::ephemeral_containers(&pod, &mut names_seen, faults);
+    if spec.get("resources").is_set() {
+        resources::container_resources(&spec.get("resources"), &pod.claims, faults);
+    }
+    host_network(spec, is_pod, faults);
+    spec.get("restartPolicy").one_of(&["Always", "OnFailure", "Never"], faults);
+    let dns = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+    spec.get("dnsPolicy").one_of(&dns, faults);
+    spec.get("nodeSelector").labels(faults);
+    security::pod(spec, faults);
+    affinity::affinity(&spec.get("affinity"), faults);
+    dns_config(spec, faults);
+    for gate in spec.get("readinessGates").items() {
+        gate.get("conditionType").rule(names::qualified_name, faults);
+    }
+    scheduling_gates(&spec.get("schedulingGates"), faults);
+    affinity::spread_constraints(&spec.get("topologySpreadConstraints"), faults);
+    host_users(spec, faults);
+    identity(spec, faults);
+    tolerations::tolerations(&spec.get("tolerations"), faults);
+    host_aliases(&spec.get("hostAliases"), faults);
+    spec.get("preemptionPolicy").optional_one_of(&["PreemptLowerPriority", "Never"], faults);
+    resources::resource_list(&spec.get("overhead"), faults);
+    spec.get("os").get("name").optional_rule(|_| Vec::new(), faults);
+    os(spec, faults);
+}
+
+fn resource_claims(list: &At<'_>, faults: &mut Faults) -> Unique {
+    let mut seen = Unique::default();
+    for claim in list.items() {
+        let name = claim.get("name");
+        if name.required(faults) {
+            seen.check(&name, faults);
+            name.rule(names::dns1123_label, faults);
+        }
+        let sources = [claim.get("resourceClaimName"), claim.get("resourceClaimTemplateName")];
+        match sources.iter().filter(|s| s.is_set()).count() {
+            0 => faults
+                .push(claim.invalid("must specify one of: `resourceClaimName`, `resourceClaimTemplateName`")),
+            1 => {}
+            _ => faults.push(claim.invalid(
+                "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
+            )),
+        }
+        sources.iter().filter(|s| s.is_set()).for_each(|s| s.rule(names::dns1123_subdomain, faults));
+    }
+    seen
+}
+
+fn host_network(spec: &At<'_>, is_pod: bool, faults: &mut Faults) {
+    if !spec.get("hostNetwork").flag() {
+        return;
+    }
+    for port in spec.get("containers").items().flat_map(|c| c.get("ports").items().collect::<Vec<_>>()) {
+        let (host, container) = (port.get("hostPort"), port.get("containerPort"));
+        let number = host.int().unwrap_or(0);
+        if (is_pod || number != 0) && Some(number) != container.int() {
+            let why = "must match `containerPort` when `hostNetwork` is true";
+            faults.push(meta::FieldError::invalid(&host.path(), number, why));
+        }
+    }
+}
+
+fn host_users(spec: &At<'_>, faults: &mut Faults) {
+    let users = spec.get("hostUsers");
+    if !users.is_set() || users.flag() {
+        return;
+    }
+    for key in ["hostNetwork", "hostPID", "hostIPC"] {
+        let at = spec.get(key);
+        if at.flag() {
+            faults.push(at.forbidden("when `hostUsers` is false"));
+        }
+    }
+}
+
+/// Names that the spec refers to, and those that the pod goes by.
+fn identity(spec: &At<'_>, faults: &mut Faults) {
+    for key in ["serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"] {
+        spec.get(key).optional_rule(names::dns1123_subdomain, faults);
+    }
+    let deadline = spec.get("activeDeadlineSeconds");
+    deadline.within(1, i64::from(i32::MAX), faults);
+    spec.get("hostname").optional_rule(names::dns1123_label, faults);
+    spec.get("subdomain").optional_rule(names::dns1123_label, faults);
+}
+
+fn scheduling_gates(list: &At<'_>, faults: &mut Faults) {
+    let mut seen = Unique::default();
+    for gate in list.items() {
+        let name = gate.get("name").str();
+        faults.extend(
+            names::qualified_name(name)
+                .into_iter()
+                .map(|why| meta::FieldError::invalid(&gate.path(), name, why)),
+        );
+        if seen.has(name) {
+            faults.push(meta::FieldError::duplicate(&gate.path(), name));
+        }
+    }
+}
+
+fn dns_config(spec: &At<'_>, faults: &mut Faults) {
+    let config = spec.get("dnsConfig");
+    let (servers, searches) = (config.get("nameservers"), config.get("searches"));
+    if spec.get("dnsPolicy").str() == "None" {
+        if !config.is_set() {
+            return faults.push(config.missing("must provide `dnsConfig` when `dnsPolicy` is None"));
+        }
+        if servers.len() == 0 {
+            return faults
+                .push(servers.missing("must provide at least one DNS nameserver when `dnsPolicy` is None"));
+        }
+    }
+    if servers.len() > NAME_SERVERS_MAX {
+        faults.push(servers.invalid(format!("must not have more than {NAME_SERVERS_MAX} nameservers")));
+    }
+    servers.items().for_each(|s| s.rule(names::legacy_ip, faults));
+    if searches.len() > SEARCHES_MAX {
+        faults.push(searches.invalid(format!("must not have more than {SEARCHES_MAX} search paths")));
+    }
+    let chars = searches.items().map(|s| s.str().len() + 1).sum::<usize>().saturating_sub(1);
+    if chars > SEARCH_CHARS_MAX {
+        let why = format!(
+            "must not have more than {SEARCH_CHARS_MAX} characters (including spaces) in the search list"
+        );
+        faults.push(searches.invalid(why));
+    }
+    for search in searches.items().filter(|s| s.str() != ".") {
+        let name = search.str().strip_suffix('.').unwrap_or(search.str());
+        let rule = names::dns1123_subdomain_with_underscore(name).into_iter();
+        faults.extend(rule.map(|why| meta::FieldError::invalid(&search.path(), name, why)));
+    }
+    for option in config.get("options").items().filter(|o| o.get("name").is_empty()) {
+        faults.push(option.missing("must not be empty"));
+    }
+}
+
+fn host_aliases(list: &At<'_>, faults: &mut Faults) {
+    for alias in list.items() {
+        alias.get("ip").rule(names::legacy_ip, faults);
+        alias.get("hostnames").items().for_each(|h| h.rule(names::dns1123_subdomain, faults));
+    }
+}
+
+fn os(spec: &At<'_>, faults: &mut Faults) {
+    let os = spec.get("os");
+    if !os.is_set() {
+        return;
+    }
+    let name = os.get("name");
+    if name.required(faults) {
+        name.known(&["linux", "windows"], faults);
+    }
+}
