@@ -2,9 +2,12 @@
 //! fed, it applies, and tells what changed.
 
 use api::{MetaExt, Stored};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+
+/// UIDs of deleted objects that a cache remembers.
+const MAX_GONE: usize = 4096;
 
 /// Namespace and name; the namespace is empty for cluster-scoped kinds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +83,7 @@ pub struct Cache {
     by_owner: Index,
     by_node: Index,
     listing: Option<Objects>,
+    gone: VecDeque<Box<str>>,
     revision: u64,
     synced: bool,
 }
@@ -141,6 +145,10 @@ impl Cache {
     fn remove(&mut self, key: &Key) -> Option<Change> {
         let old = self.objects.remove(key)?;
         self.unindex(key, &*old);
+        if self.gone.len() >= MAX_GONE {
+            self.gone.pop_front();
+        }
+        self.gone.push_back(old.meta().uid().into());
         Some(Change { old: Some(old), new: None })
     }
 
@@ -161,6 +169,11 @@ impl Cache {
     /// Whether a first list has come.
     pub fn is_synced(&self) -> bool {
         self.synced
+    }
+
+    /// Whether the object `uid` is known to have been deleted. Only the youngest deletions are remembered.
+    pub fn saw_deleted(&self, uid: &str) -> bool {
+        self.gone.iter().any(|gone| &**gone == uid)
     }
 
     /// How many objects there are.

@@ -1,17 +1,48 @@
 //! The controllers: one file each, each a pure plan. No sockets, no clock, no store.
 
 mod deployment;
+mod endpoints;
+mod gc;
+mod namespace;
+mod node_lifecycle;
 mod ownership;
+mod pod_gc;
 mod pods;
 mod replicaset;
+mod root_ca;
 #[cfg(test)]
 mod scene;
 mod selectors;
+mod serviceaccount;
+mod taint_eviction;
 mod templates;
 
+use jiff::Timestamp;
 use reconcile::Controller;
 
+/// What controllers need to be told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The time at which they start.
+    pub started: Timestamp,
+    /// PEM of the authority that signs the API server's certificate, for pods to trust it.
+    pub root_ca_pem: String,
+}
+
 /// Every controller; one line each.
-pub fn all() -> Vec<Box<dyn Controller>> {
-    vec![Box::new(deployment::Deployments), Box::new(replicaset::ReplicaSets)]
+pub fn all(config: &Config) -> Vec<Box<dyn Controller>> {
+    vec![
+        Box::new(deployment::Deployments),
+        Box::new(endpoints::EndpointSlices),
+        Box::new(endpoints::EndpointsObjects),
+        Box::new(endpoints::EndpointSliceMirror),
+        Box::new(gc::GarbageCollector),
+        Box::new(namespace::Namespaces),
+        Box::new(node_lifecycle::NodeLifecycle { started: config.started }),
+        Box::new(pod_gc::PodGc),
+        Box::new(replicaset::ReplicaSets),
+        Box::new(root_ca::RootCaPublisher { pem: config.root_ca_pem.clone() }),
+        Box::new(serviceaccount::ServiceAccounts),
+        Box::new(taint_eviction::TaintEviction),
+    ]
 }

@@ -46,6 +46,21 @@ impl Scene {
         self.caches.apply(slot, Feed::Put(decoded));
     }
 
+    /// Says that all resources are known.
+    pub(crate) fn discovered(&mut self) {
+        self.caches.set_discovered();
+    }
+
+    /// Takes an object away.
+    pub(crate) fn remove(&mut self, mut object: Value) {
+        self.put(object.clone());
+        let info = api::kinds::ALL.iter().find(|k| object["kind"] == k.kind).expect("a kind");
+        object["metadata"]["namespace"] = if info.namespaced { "x".into() } else { Value::Null };
+        let decoded = (info.decode)(object.to_string().as_bytes()).expect("an object");
+        let slot = self.caches.slot_of(info).expect("a slot");
+        self.caches.apply(slot, Feed::Delete(decoded));
+    }
+
     /// The plan for `namespace/name` (or `name`).
     pub(crate) fn plan(&self, controller: &dyn Controller, key: &str) -> Plan {
         let (namespace, name) = key.split_once('/').unwrap_or(("", key));

@@ -121,6 +121,8 @@ impl Execution {
         let limit = match first.op {
             Op::Create => self.slow_start,
             Op::Delete(_) => MAX_BATCH,
+            // Of any resources.
+            Op::DeleteCollection | Op::EnsureEmpty => MAX_BATCH,
             _ => 1,
         };
         let same = |w: &&Write| {
@@ -140,7 +142,7 @@ impl Execution {
             return self.probed(i, answer);
         }
         let Some(write) = self.writes.get(i) else { return };
-        match answer {
+        match answer.and_then(|bytes| ensured(write, bytes)) {
             Ok(bytes) => {
                 self.outcome.written += 1;
                 self.outcome.expects.extend(expectation(write, &bytes));
@@ -195,7 +197,7 @@ fn expectation(write: &Write, bytes: &Bytes) -> Option<Expect> {
         Op::Delete(_) if write.uid.is_empty() => None,
         Op::Delete(_) => Some(Expect::Gone(write.resource.clone(), key, write.uid.clone())),
         // What these answer is no object of the resource.
-        Op::Sub(_) => None,
+        Op::Sub(_) | Op::DeleteCollection | Op::EnsureEmpty => None,
         _ => {
             let revision = client::access::answered_revision(bytes)?;
             Some(Expect::Revision(write.resource.clone(), revision))
@@ -214,8 +216,19 @@ fn is_moot(write: &Write, e: &Error) -> bool {
     match &write.op {
         Op::Create => matches!(e, Error::Api(s) if has_cause(s, "NamespaceTerminating")),
         Op::Delete(_) => e.is_not_found() || e.is_conflict(),
-        Op::Update(_) | Op::Patch(..) | Op::Sub(_) => e.is_not_found(),
+        // What can't be asked whether it is empty can't be taken for empty.
+        Op::EnsureEmpty => false,
+        Op::Update(_) | Op::Patch(..) | Op::Sub(_) | Op::DeleteCollection => e.is_not_found(),
     }
+}
+
+/// Turns a list that isn't empty into an error where it should be.
+fn ensured(write: &Write, bytes: Bytes) -> Result<Bytes, Error> {
+    if write.op != Op::EnsureEmpty || client::access::decode_page(&bytes)?.items.is_empty() {
+        return Ok(bytes);
+    }
+    let message = format!("{} remain in namespace {}", write.resource, write.namespace);
+    Err(Error::Api(Status::new(meta::Reason::Conflict, message)))
 }
 
 fn has_cause(status: &Status, reason: &str) -> bool {

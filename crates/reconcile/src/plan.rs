@@ -3,7 +3,7 @@
 use api::core::v1::ObjectReference;
 use api::{Kind, MetaExt};
 use bytes::Bytes;
-use client::{Call, DeleteOptions, PatchKind, Resource};
+use client::{Call, DeleteOptions, ListOptions, PatchKind, Resource};
 use serde_json::Value;
 use std::fmt;
 use std::time::Duration;
@@ -53,6 +53,10 @@ pub enum Op {
     Patch(PatchKind, &'static str),
     /// DELETE.
     Delete(DeleteOptions),
+    /// DELETE of the whole collection in the namespace.
+    DeleteCollection,
+    /// No write: the plan goes on only if the namespace has no object of the resource.
+    EnsureEmpty,
     /// POST to a subresource.
     Sub(&'static str),
 }
@@ -146,6 +150,12 @@ impl Write {
         }
     }
 
+    /// Something done to a whole collection ([`Op::DeleteCollection`], [`Op::EnsureEmpty`]).
+    pub fn collection(op: Op, resource: &Resource, namespace: &str) -> Self {
+        let meta = api::ObjectMeta { namespace: Some(namespace.to_owned()), ..api::ObjectMeta::default() };
+        Self::any(op, resource, &meta, Vec::new())
+    }
+
     /// With an event when it succeeds; `{}` in the message stands for the object's name.
     pub fn ok(mut self, note: EventNote) -> Self {
         self.on_ok = Some(note);
@@ -166,6 +176,8 @@ impl Write {
             Op::Update(sub) => Call::update(r, ns, name, sub, body),
             Op::Patch(kind, sub) => Call::patch(r, ns, name, sub, *kind, body),
             Op::Delete(options) => Call::delete(r, ns, name, options),
+            Op::DeleteCollection => Call::delete_collection(r, ns, &ListOptions::default()),
+            Op::EnsureEmpty => Call::list(r, ns, &ListOptions { limit: 1, ..ListOptions::default() }),
             Op::Sub(sub) => Call::create_sub(r, ns, name, sub, body),
         }
     }
@@ -180,6 +192,8 @@ impl fmt::Display for Write {
             Op::Update(s) => format!("update{}", sub(s)),
             Op::Patch(_, s) => format!("patch{}", sub(s)),
             Op::Delete(_) => "delete".to_owned(),
+            Op::DeleteCollection => "deletecollection".to_owned(),
+            Op::EnsureEmpty => "ensure-empty".to_owned(),
             Op::Sub(s) => format!("post{}", sub(s)),
         };
         write!(f, "{verb} {} ", self.resource)?;

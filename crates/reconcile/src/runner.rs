@@ -171,7 +171,9 @@ impl Runner {
     fn discovered(&mut self, found: Option<(Vec<discovery::Discovered>, bool)>) {
         let complete = found.as_ref().is_some_and(|(_, complete)| *complete);
         let all = found.map(|(all, _)| all).unwrap_or_default();
+        // Nobody owns an event, and there are many of them.
         let wanted = all.into_iter().filter(|d| d.can(&["list", "watch", "delete"]));
+        let wanted = wanted.filter(|d| d.resource.resource != "events");
         let known: Vec<_> = wanted.map(|d| d.resource).collect();
         for resource in &known {
             if let Some(slot) = self.engine.add_resource(resource) {
