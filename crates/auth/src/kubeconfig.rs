@@ -5,7 +5,7 @@ use crate::pki::{Pair, PkiError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One cluster, one user and the context of both, under one name.
 #[derive(Clone, Debug)]
@@ -77,9 +77,49 @@ fn put(
     Ok(())
 }
 
-/// Writes `config` as YAML, 0600, in one step.
-pub fn write(path: &Path, config: &Value) -> Result<(), PkiError> {
-    crate::pki::write_file(path, &to_yaml(config))
+/// Why a kubeconfig couldn't be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The file couldn't be read or written.
+    #[error(transparent)]
+    File(#[from] PkiError),
+    /// What is there is no YAML.
+    #[error("{}: the existing file can't be read ({source}): it was left as it is; name another file", path.display())]
+    Yaml {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: meta::yaml::YamlError,
+    },
+    /// What is there is something else.
+    #[error("{}: {source}", path.display())]
+    Merge {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: MergeError,
+    },
+}
+
+/// Puts the entry into the file at `path`, which is made (0600) where there is none, in one step. A file that
+/// holds the entry already isn't touched; a symbolic link stays one.
+pub fn write(path: &Path, entry: &Entry<'_>) -> Result<(), WriteError> {
+    // What doesn't resolve isn't there yet.
+    let file = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let path = || file.clone();
+    let existing = match crate::pki::read_file(&file)? {
+        None => None,
+        Some(text) => {
+            let decoded = meta::yaml::decode(&text);
+            Some(decoded.map_err(|source| WriteError::Yaml { path: path(), source })?.value)
+        }
+    };
+    let merged =
+        merge(existing.clone(), entry).map_err(|source| WriteError::Merge { path: path(), source })?;
+    if existing.as_ref() != Some(&merged) {
+        crate::pki::write_file(&file, &to_yaml(&merged))?;
+    }
+    Ok(())
 }
 
 /// YAML in block style. Strings that YAML could read as something else are quoted.

@@ -1,4 +1,4 @@
-use super::{Entry, merge, to_yaml};
+use super::{Entry, merge, to_yaml, write};
 use crate::pki::Pair;
 use expect_test::expect;
 use serde_json::json;
@@ -94,4 +94,30 @@ fn leaves_other_files_alone() {
     .assert_eq(&refused(json!(["x"])));
     expect!["the existing file is not a kubeconfig (users): it was left as it is; name another file"]
         .assert_eq(&refused(json!({"users": "x"})));
+}
+
+#[test]
+fn files_are_merged_in_one_step() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let dir = tempfile::tempdir().unwrap();
+    let pair = pair();
+    let entry = Entry { name: "ironclad", server: "https://x", ca: "CA", client: &pair };
+    let file = dir.path().join("config");
+    write(&file, &entry).unwrap();
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let (inode, text) = (std::fs::metadata(&file).unwrap().ino(), std::fs::read_to_string(&file).unwrap());
+    write(&file, &entry).unwrap();
+    assert_eq!(std::fs::metadata(&file).unwrap().ino(), inode, "nothing changed");
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    write(&link, &Entry { name: "other", ..entry }).unwrap();
+    assert!(link.is_symlink());
+    let both = std::fs::read_to_string(&file).unwrap();
+    assert!(both.contains("- name: other") && both.contains("current-context: ironclad"), "{both}");
+    assert_eq!(meta::yaml::decode(&text).unwrap().value["current-context"], "ironclad");
+    std::fs::write(&file, "a: [").unwrap();
+    let refused =
+        write(&file, &Entry { name: "x", server: "https://x", ca: "CA", client: &pair }).unwrap_err();
+    assert!(refused.to_string().contains("it was left as it is"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "a: [");
 }

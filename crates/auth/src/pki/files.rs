@@ -19,7 +19,7 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), PkiError> {
 }
 
 /// The content; none if there is no such file.
-pub(super) fn read(path: &Path) -> Result<Option<String>, PkiError> {
+pub(crate) fn read(path: &Path) -> Result<Option<String>, PkiError> {
     match fs::metadata(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(failed("read", path)(e)),

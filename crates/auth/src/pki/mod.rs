@@ -5,7 +5,7 @@ mod files;
 mod issue;
 mod tls;
 
-pub(crate) use files::write as write_file;
+pub(crate) use files::{read as read_file, write as write_file};
 pub use issue::{Host, Profile};
 pub use tls::{client_config, server_config};
 
