@@ -1,9 +1,9 @@
 //! The interface of a plugin, and the list of those that are on by default.
 
 use crate::plugins::{
-    default_ingress_class, default_storage_class, default_toleration_seconds, limit_ranger,
-    namespace_lifecycle, node_restriction, owner_references, pod_security, priority, pvc_resize,
-    resource_quota, runtime_class, service_account, storage_object_in_use, taint_nodes,
+    default_ingress_class, default_storage_class, default_toleration_seconds, deny_external_ips,
+    limit_ranger, namespace_lifecycle, node_restriction, owner_references, pod_security, priority,
+    pvc_resize, resource_quota, runtime_class, service_account, storage_object_in_use, taint_nodes,
 };
 use crate::{Awaited, Request, SideWrite};
 use meta::{Attributes, Object, Status};
@@ -51,8 +51,8 @@ pub trait Plugin: Send + Sync {
 }
 
 /// The plugins that are on by default, in upstream's order (`pkg/kubeapiserver/options/plugins.go`), with
-/// NodeRestriction and OwnerReferencesPermissionEnforcement, which installers switch on. Policies and webhooks
-/// will stand before ResourceQuota, which comes last: what it charges must not be refused afterwards.
+/// NodeRestriction, OwnerReferencesPermissionEnforcement and DenyServiceExternalIPs, which careful installers
+/// switch on. To switch one off, leave out the item of its [`Plugin::name`]. Policies and webhooks will stand before ResourceQuota, which comes last: what it charges must not be refused afterwards.
 pub fn default_chain() -> Vec<Box<dyn Plugin>> {
     vec![
         Box::new(namespace_lifecycle::NamespaceLifecycle),
@@ -69,6 +69,7 @@ pub fn default_chain() -> Vec<Box<dyn Plugin>> {
         Box::new(pvc_resize::PersistentVolumeClaimResize),
         Box::new(runtime_class::RuntimeClass),
         Box::new(default_ingress_class::DefaultIngressClass),
+        Box::new(deny_external_ips::DenyServiceExternalIPs),
         Box::new(resource_quota::ResourceQuota),
     ]
 }

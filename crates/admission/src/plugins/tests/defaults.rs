@@ -166,3 +166,21 @@ fn runtime_class() {
         403 pods "p" is forbidden: pod rejected: RuntimeClass "none" not found
         403 pods "p" is forbidden: pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"#]].assert_eq(&lines.join("\n"));
 }
+
+#[test]
+fn external_addresses_are_not_for_the_taking() {
+    let world = World::new();
+    let service =
+        |ips: Value| json!({"metadata": {"name": "s", "namespace": "dev"}, "spec": {"externalIPs": ips}});
+    let lines = [
+        world.say(create("/services", service(json!([])))),
+        world.say(create("/services", service(json!(["1.2.3.4"])))),
+        world.say(update("/services", service(json!(["1.2.3.4"])), service(json!(["1.2.3.4", "1.2.3.5"])))),
+        world.say(update("/services", service(json!(["1.2.3.6"])), service(json!(["1.2.3.4"])))),
+    ];
+    expect![[r#"
+        ok
+        403 services "s" is forbidden: Use of external IPs is denied by admission control
+        ok
+        403 services "s" is forbidden: Use of external IPs is denied by admission control"#]].assert_eq(&lines.join("\n"));
+}
