@@ -1,0 +1,169 @@
+//! A cluster for one test.
+
+use crate::program::{Output, Program};
+use crate::wait::within;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+/// How a cluster is started.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Without a node; needs no root.
+    pub no_node: bool,
+    /// More flags for `up`.
+    pub flags: Vec<String>,
+}
+
+/// A running cluster; gone with everything of it when dropped.
+pub struct Cluster {
+    dir: tempfile::TempDir,
+    options: Options,
+    ironclad: Program,
+    server: Option<Child>,
+}
+
+impl Cluster {
+    /// Starts a cluster and waits until it is ready.
+    #[track_caller]
+    pub fn start(options: Options) -> Self {
+        let dir = tempfile::Builder::new().prefix("ironclad-e2e-").tempdir().expect("a temporary directory");
+        let mut cluster = Self { dir, options, ironclad: Program::from_env("IRONCLAD_BIN"), server: None };
+        cluster.up();
+        cluster
+    }
+
+    /// A cluster with a node.
+    #[track_caller]
+    pub fn with_node() -> Self {
+        Self::start(Options::default())
+    }
+
+    /// A control plane alone.
+    #[track_caller]
+    pub fn control_plane() -> Self {
+        Self::start(Options { no_node: true, ..Options::default() })
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// A directory for the test's own files.
+    pub fn scratch(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Writes a file of the test's own, and gives its path.
+    pub fn file(&self, name: &str, content: &str) -> String {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, content).expect("writing into the temporary directory");
+        path.to_string_lossy().into_owned()
+    }
+
+    /// Starts `ironclad up` and waits for its line.
+    #[track_caller]
+    pub fn up(&mut self) {
+        let data = self.data_dir().to_string_lossy().into_owned();
+        let mut args = vec!["up", "--data-dir", &data];
+        if self.options.no_node {
+            args.push("--no-node");
+        }
+        args.extend(self.options.flags.iter().map(String::as_str));
+        let open = |name: &str| File::create(self.dir.path().join(name)).expect("a log file");
+        let mut command = self.ironclad.command(&args);
+        command.stdin(Stdio::null()).stdout(open("up.out")).stderr(open("up.err"));
+        self.server = Some(command.spawn().expect("starting ironclad"));
+        within(Duration::from_secs(60), "ironclad up", || {
+            if let Some(status) = self.server.as_mut().and_then(|c| c.try_wait().ok().flatten()) {
+                panic!("ironclad up ended with {status}\n{}", self.log());
+            }
+            let out = std::fs::read_to_string(self.dir.path().join("up.out")).unwrap_or_default();
+            if out.lines().any(|l| l.starts_with("ready in ")) { Ok(()) } else { Err(self.log()) }
+        });
+    }
+
+    /// What the server printed.
+    pub fn log(&self) -> String {
+        let read = |name: &str| std::fs::read_to_string(self.dir.path().join(name)).unwrap_or_default();
+        format!("{}{}", read("up.out"), read("up.err"))
+    }
+
+    /// The server's process id.
+    pub fn pid(&self) -> i32 {
+        self.server.as_ref().and_then(|c| i32::try_from(c.id()).ok()).expect("a running server")
+    }
+
+    fn signal(&mut self, signal: rustix::process::Signal) -> Option<i32> {
+        let mut child = self.server.take()?;
+        if let Some(pid) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+        child.wait().ok().and_then(|s| s.code())
+    }
+
+    /// Stops the server as Ctrl-C does; gives its exit code.
+    pub fn stop(&mut self) -> Option<i32> {
+        self.signal(rustix::process::Signal::TERM)
+    }
+
+    /// Kills the server as a power cut does.
+    pub fn kill(&mut self) {
+        self.signal(rustix::process::Signal::KILL);
+    }
+
+    /// kubectl for this cluster.
+    pub fn kubectl(&self, args: &[&str]) -> Output {
+        self.kubectl_program().run(args)
+    }
+
+    /// kubectl with a manifest (or anything else) to read.
+    pub fn kubectl_with(&self, args: &[&str], stdin: &str) -> Output {
+        self.kubectl_program().run_with(args, stdin)
+    }
+
+    /// kubectl, for those who keep it running.
+    pub fn kubectl_program(&self) -> Program {
+        self.client("KUBECTL_BIN")
+    }
+
+    /// Helm for this cluster.
+    pub fn helm(&self, args: &[&str]) -> Output {
+        self.client("HELM_BIN").run(args)
+    }
+
+    fn client(&self, variable: &str) -> Program {
+        let kubeconfig = self.data_dir().join("kubeconfig");
+        // A home of its own: clients cache what they discover there.
+        Program::from_env(variable).env("KUBECONFIG", kubeconfig).env("HOME", self.dir.path())
+    }
+
+    /// The binary, with this cluster's data directory behind the arguments.
+    pub fn ironclad(&self, args: &[&str]) -> Output {
+        let data = self.data_dir().to_string_lossy().into_owned();
+        self.ironclad.run(&[args, &["--data-dir", &data]].concat())
+    }
+
+    /// Applies a manifest; fails the test when that fails.
+    #[track_caller]
+    pub fn apply(&self, manifest: &str) -> String {
+        self.kubectl_with(&["apply", "-f", "-"], manifest).ok()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- what the server printed\n{}", self.log());
+        }
+        self.stop();
+        if self.data_dir().exists() {
+            let down = self.ironclad(&["down", "--purge"]);
+            if down.code != 0 {
+                eprintln!("{} exited with {}: {}{}", down.line, down.code, down.out, down.err);
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The real binary under real clients. Each test starts a cluster of its own in a temporary data directory, talks to
+//! it with kubectl and Helm, and removes everything of it, also when it fails.
+//!
+//! `IRONCLAD_BIN`, `KUBECTL_BIN` and `HELM_BIN` name the programs; `cargo xtask e2e` sets them.
+
+mod cluster;
+mod program;
+mod wait;
+
+pub use cluster::{Cluster, Options};
+pub use program::{Output, Program};
+pub use wait::{eventually, within};

@@ -1,0 +1,90 @@
+//! What needs no node: the API under real kubectl.
+
+#![expect(missing_docs, reason = "tests")]
+
+use e2e::{Cluster, eventually};
+
+#[test]
+fn kubectl_sees_a_cluster() {
+    let c = Cluster::control_plane();
+    assert!(c.kubectl(&["version"]).ok().contains("Server Version: v1.37"));
+    let resources = c.kubectl(&["api-resources"]).ok();
+    for line in ["pods ", "deployments ", "customresourcedefinitions ", "networkpolicies "] {
+        assert!(resources.contains(line), "{line} is not in\n{resources}");
+    }
+    let namespaces = c.kubectl(&["get", "namespaces", "-o", "name"]).ok();
+    for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
+        assert!(namespaces.contains(&format!("namespace/{name}\n")), "{name} is not in\n{namespaces}");
+    }
+    assert_eq!(c.kubectl(&["auth", "can-i", "create", "pods"]).ok().trim(), "yes");
+}
+
+#[test]
+fn create_read_update_patch_delete() {
+    let c = Cluster::control_plane();
+    c.kubectl(&["create", "configmap", "a", "--from-literal=k=1"]).ok();
+    assert_eq!(c.kubectl(&["get", "cm", "a", "-o", "jsonpath={.data.k}"]).ok(), "1");
+    c.kubectl(&["patch", "cm", "a", "--type=merge", "-p", r#"{"data":{"k":"2"}}"#]).ok();
+    c.kubectl(&["patch", "cm", "a", "--type=json", "-p", r#"[{"op":"add","path":"/data/j","value":"3"}]"#])
+        .ok();
+    c.kubectl(&["patch", "cm", "a", "-p", r#"{"metadata":{"labels":{"x":"y"}}}"#]).ok();
+    let got = c.kubectl(&["get", "cm", "-l", "x=y", "-o", "json"]).json();
+    assert_eq!(got["items"][0]["data"], serde_json::json!({"k": "2", "j": "3"}));
+    c.kubectl(&["delete", "cm", "a"]).ok();
+    assert!(c.kubectl(&["get", "cm", "a"]).fails().contains(r#"configmaps "a" not found"#));
+}
+
+#[test]
+fn apply_client_and_server_side() {
+    let c = Cluster::control_plane();
+    let manifest = |n: u32| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  replicas: {n}\n  selector: {{matchLabels: {{app: web}}}}\n  template:\n    metadata: {{labels: {{app: web}}}}\n    spec:\n      containers: [{{name: c, image: 'x:1'}}]\n"
+        )
+    };
+    assert!(c.apply(&manifest(1)).contains("deployment.apps/web created"));
+    assert!(c.apply(&manifest(1)).contains("deployment.apps/web unchanged"));
+    let server = ["apply", "--server-side", "-f", "-"];
+    let conflict = c.kubectl_with(&server, &manifest(3)).fails();
+    assert!(
+        conflict.contains(r#"conflict with "kubectl-client-side-apply" using apps/v1: .spec.replicas"#),
+        "{conflict}"
+    );
+    c.kubectl_with(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &manifest(3)).ok();
+    assert_eq!(c.kubectl(&["get", "deploy", "web", "-o", "jsonpath={.spec.replicas}"]).ok(), "3");
+    eventually("replicas", || {
+        let n = c.kubectl(&["get", "pods", "-l", "app=web", "-o", "name"]).ok().lines().count();
+        if n == 3 { Ok(()) } else { Err(format!("{n} pods")) }
+    });
+}
+
+#[test]
+fn invalid_objects_get_upstreams_words() {
+    let c = Cluster::control_plane();
+    let bad = "apiVersion: v1\nkind: Pod\nmetadata: {name: A_b}\nspec: {containers: []}\n";
+    let said = c.kubectl_with(&["create", "-f", "-"], bad).fails();
+    assert!(said.contains("metadata.name: Invalid value"), "{said}");
+    assert!(said.contains("spec.containers: Required value"), "{said}");
+    let unknown = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndta: {}\n";
+    assert!(c.kubectl_with(&["create", "-f", "-"], unknown).fails().contains(r#"unknown field "dta""#));
+    let size = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: big}}\ndata: {{a: {}}}\n",
+        "x".repeat(1_100_000)
+    );
+    assert!(c.kubectl_with(&["create", "-f", "-"], &size).fails().contains("Too long"));
+}
+
+#[test]
+fn nothing_acknowledged_is_lost() {
+    let mut c = Cluster::control_plane();
+    for round in 0..5 {
+        let name = format!("c{round}");
+        c.kubectl(&["create", "configmap", &name]).ok();
+        c.kill();
+        c.up();
+        for earlier in 0..=round {
+            c.kubectl(&["get", "configmap", &format!("c{earlier}")]).ok();
+        }
+    }
+    assert_eq!(c.stop(), Some(0));
+}
