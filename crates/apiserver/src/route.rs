@@ -1,0 +1,202 @@
+//! From an admitted request about a resource to what serves it.
+
+use crate::accept::Accepted;
+use crate::catalog::Served;
+use crate::codec;
+use crate::decode::Form;
+use crate::filter::Filter;
+use crate::list::ListQuery;
+use crate::query::ListOptions;
+use crate::render::{Include, Render};
+use crate::reply::Reply;
+use crate::scale;
+use crate::server::ApiServer;
+use crate::stage::Request;
+use crate::update::Part;
+use crate::watch::WatchQuery;
+use crate::write::Writing;
+use bytes::Bytes;
+use meta::{Reason, Status};
+use registry::{Action, Subresource};
+use std::sync::Arc;
+
+/// 405 in upstream's words.
+pub(crate) fn not_allowed() -> Status {
+    Status::new(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource")
+}
+
+impl ApiServer {
+    /// Serves a request about a resource.
+    pub(crate) async fn resource(
+        &self,
+        request: &Request,
+        accepted: Accepted,
+        body: Bytes,
+    ) -> Result<Reply, Status> {
+        let info = &request.info;
+        let served = self.catalog().find(&info.group, &info.version, &info.resource).cloned();
+        let served = served.ok_or_else(Status::no_such_path)?;
+        check_scope(&served, request)?;
+        if !info.subresource.is_empty() {
+            return self.subresource(request, &served, accepted, body).await;
+        }
+        if !served.kind.verbs.words().any(|v| v == info.verb) {
+            return Err(not_allowed());
+        }
+        match info.verb.as_str() {
+            "get" => self.get(request, &served, accepted),
+            "list" if served.kind.stored.is_some() => self.list(request, &served, accepted),
+            "watch" => self.watch(request, &served, accepted),
+            "create" if served.kind.stored.is_none() => {
+                self.answer_only(request, &served, accepted, &body).await
+            }
+            "create" => Writing::new(self, request, &served, accepted, "CreateOptions")?.create(&body).await,
+            "update" => {
+                Writing::new(self, request, &served, accepted, "UpdateOptions")?
+                    .replace(&body, Part::Whole)
+                    .await
+            }
+            "patch" => self.patch(request, &served, accepted, &body, Part::Whole).await,
+            "delete" => Writing::new(self, request, &served, accepted, "DeleteOptions")?.delete(&body).await,
+            "deletecollection" => {
+                Writing::new(self, request, &served, accepted, "DeleteOptions")?
+                    .delete_collection(&body)
+                    .await
+            }
+            "list" => self.list_virtual(&served, accepted),
+            _ => Err(not_allowed()),
+        }
+    }
+
+    async fn patch(
+        &self,
+        request: &Request,
+        served: &Arc<Served>,
+        accepted: Accepted,
+        body: &Bytes,
+        part: Part,
+    ) -> Result<Reply, Status> {
+        let mut writing = Writing::new(self, request, served, accepted, "PatchOptions")?;
+        let form = match &part {
+            Part::Scale(_) => scale::form(),
+            _ => Form::of(served),
+        };
+        let change = writing.patch(body, &form)?;
+        writing.change(change, part).await
+    }
+
+    async fn subresource(
+        &self,
+        request: &Request,
+        served: &Arc<Served>,
+        accepted: Accepted,
+        body: Bytes,
+    ) -> Result<Reply, Status> {
+        let info = &request.info;
+        let sub = served.kind.subresource(&info.subresource).ok_or_else(Status::no_such_path)?;
+        if !sub.verbs.words().any(|v| v == info.verb) {
+            return Err(not_allowed());
+        }
+        let Some(part) = Part::of(&sub.action) else {
+            return self.special(request, served, accepted, &body).await;
+        };
+        match info.verb.as_str() {
+            "get" => self.get_part(request, served, sub, accepted),
+            "update" => {
+                Writing::new(self, request, served, accepted, "UpdateOptions")?.replace(&body, part).await
+            }
+            "patch" => self.patch(request, served, accepted, &body, part).await,
+            _ => Err(not_allowed()),
+        }
+    }
+
+    fn render(&self, request: &Request, served: &Arc<Served>, accepted: Accepted) -> Result<Render, Status> {
+        let include = Include::parse(request.info.query.text("includeObject"))?;
+        Ok(Render { served: served.clone(), shape: accepted.shape, include, now: self.clock.now() })
+    }
+
+    /// GET of one object: the stored bytes.
+    fn get(&self, request: &Request, served: &Arc<Served>, accepted: Accepted) -> Result<Reply, Status> {
+        let info = &request.info;
+        if served.kind.stored.is_none() {
+            return self.get_virtual(served, &info.name, accepted);
+        }
+        let key = served.kind.key(&info.namespace, &info.name).ok_or_else(Status::no_such_path)?;
+        let entry = self.store.get(&key).ok_or_else(|| served.not_found(&info.name))?;
+        let plain = accepted.shape == crate::accept::Shape::Whole && served.kind.served_as_stored();
+        if plain {
+            return Ok(Reply::json(200, accepted, entry.bytes.clone()));
+        }
+        let mut out = Vec::with_capacity(entry.bytes.len());
+        self.render(request, served, accepted)?.single(&entry, true, &mut out)?;
+        Ok(Reply::json(200, accepted, out.into()))
+    }
+
+    fn get_part(
+        &self,
+        request: &Request,
+        served: &Arc<Served>,
+        sub: &Subresource,
+        accepted: Accepted,
+    ) -> Result<Reply, Status> {
+        let Action::Scale(paths) = &sub.action else { return self.get(request, served, accepted) };
+        let info = &request.info;
+        let key = served.kind.key(&info.namespace, &info.name).ok_or_else(Status::no_such_path)?;
+        let entry = self.store.get(&key).ok_or_else(|| served.not_found(&info.name))?;
+        let shown = scale::show(paths, &codec::decode(served, &entry)?);
+        Ok(Reply::json(200, accepted, codec::to_bytes(&shown)?))
+    }
+
+    fn list(&self, request: &Request, served: &Arc<Served>, accepted: Accepted) -> Result<Reply, Status> {
+        let options = ListOptions::parse(&request.info.query)?;
+        let filter = Filter::parse(served, &options)?;
+        let namespace = namespace_of(request, served);
+        let query = ListQuery { store: &self.store, served, namespace, options: &options, filter: &filter };
+        query.reply(self.render(request, served, accepted)?, accepted)
+    }
+
+    fn watch(&self, request: &Request, served: &Arc<Served>, accepted: Accepted) -> Result<Reply, Status> {
+        let options = ListOptions::parse(&request.info.query)?;
+        let filter = Filter::parse(served, &options)?;
+        let namespace = namespace_of(request, served);
+        let prefix = served.prefix(namespace).ok_or_else(Status::no_such_path)?;
+        let one_name =
+            filter.exact("metadata.name").or(Some(&request.info.name).map(String::as_str)).unwrap_or("");
+        let one_place = !one_name.is_empty() && (!served.kind.namespaced || !namespace.is_empty());
+        let key = one_place.then(|| served.kind.key(namespace, one_name)).flatten();
+        let query = WatchQuery {
+            store: &self.store,
+            clock: &self.clock,
+            options: &options,
+            prefix,
+            key,
+            filter,
+            render: self.render(request, served, accepted)?,
+        };
+        Ok(query.open()?.reply(accepted))
+    }
+}
+
+/// The namespace to which a list is confined; none for kinds that have no namespace, whose own name may stand there.
+fn namespace_of<'a>(request: &'a Request, served: &Served) -> &'a str {
+    if served.kind.namespaced { &request.info.namespace } else { "" }
+}
+
+/// A path with a namespace reaches only what lives in namespaces (CVE-2019-11247), and an object in a namespace is
+/// reached by no other path.
+fn check_scope(served: &Served, request: &Request) -> Result<(), Status> {
+    let info = &request.info;
+    let in_namespace = !info.namespace.is_empty() && info.resource != "namespaces";
+    if !served.kind.namespaced && in_namespace {
+        return Err(Status::no_such_path());
+    }
+    if served.kind.namespaced && info.namespace.is_empty() {
+        return match info.verb.as_str() {
+            "list" | "watch" => Ok(()),
+            "create" if served.kind.stored.is_none() => Ok(()),
+            "create" | "deletecollection" => Err(not_allowed()),
+            _ => Err(Status::no_such_path()),
+        };
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! `scale`: any object with replicas, shown as `autoscaling/v1 Scale`
+//! (`pkg/registry/apps/deployment/storage`, `apiextensions-apiserver/pkg/registry/customresource/etcd.go`).
+
+use crate::decode::Form;
+use meta::{FieldError, FieldPath, Object, ObjectMeta, Status};
+use registry::ScalePaths;
+use serde_json::{Map, Value, json};
+
+/// What a Scale is.
+pub(crate) fn form() -> Form {
+    Form::named("autoscaling/v1", "Scale", "io.k8s.api.autoscaling.v1.Scale")
+}
+
+/// The object as a Scale.
+pub(crate) fn show(paths: &ScalePaths, object: &Object) -> Object {
+    let m = &object.metadata;
+    let root = Value::Object(object.body.clone());
+    let number = |path: &str| registry::walk(&root, path).and_then(Value::as_i64).unwrap_or(0);
+    let mut spec = Map::new();
+    if number(&paths.spec_replicas) != 0 {
+        spec.insert("replicas".into(), number(&paths.spec_replicas).into());
+    }
+    let mut status = json!({"replicas": number(&paths.status_replicas)});
+    if let Some(selector) = registry::walk(&root, &paths.selector).and_then(selector_text) {
+        status["selector"] = selector.into();
+    }
+    let metadata = ObjectMeta {
+        name: m.name.clone(),
+        namespace: m.namespace.clone(),
+        uid: m.uid.clone(),
+        resource_version: m.resource_version.clone(),
+        creation_timestamp: m.creation_timestamp,
+        ..ObjectMeta::default()
+    };
+    let mut body = Map::new();
+    body.insert("spec".into(), Value::Object(spec));
+    body.insert("status".into(), status);
+    Object { api_version: "autoscaling/v1".into(), kind: "Scale".into(), metadata, body }
+}
+
+fn selector_text(v: &Value) -> Option<String> {
+    if let Some(text) = v.as_str() {
+        return Some(text.to_owned());
+    }
+    let plain = v.get("matchLabels").is_none() && v.get("matchExpressions").is_none();
+    if plain && let Ok(labels) = serde_json::from_value(v.clone()) {
+        return Some(meta::Selector::from_labels(&labels).to_string());
+    }
+    let selector = meta::LabelSelector::from_value(v).ok()?.selector().ok()?;
+    Some(selector.to_string())
+}
+
+/// The object with the replicas that the Scale wants.
+pub(crate) fn write(paths: &ScalePaths, scale: &Object, old: &Object) -> Result<Object, Status> {
+    let replicas = scale.get(&["spec", "replicas"]).and_then(Value::as_i64).unwrap_or(0);
+    if replicas < 0 {
+        let path = FieldPath::new("spec.replicas");
+        let fault = FieldError::invalid(&path, replicas, "must be greater than or equal to 0");
+        return Err(Status::invalid("autoscaling", "Scale", &scale.metadata.name, &[fault]));
+    }
+    let mut new = old.clone();
+    let steps: Vec<&str> = paths.spec_replicas.trim_start_matches('.').split('.').collect();
+    new.set(&steps, replicas.into());
+    Ok(new)
+}

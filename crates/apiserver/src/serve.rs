@@ -1,0 +1,172 @@
+//! The listener: TLS with an optional client certificate, HTTP/1.1 with upgrades and HTTP/2 on one port, and an orderly
+//! end.
+
+use crate::limits::{
+    DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, MAX_HEADER_LINES, MAX_HEADERS, MAX_HTTP2_STREAMS,
+};
+use crate::server::ApiServer;
+use crate::stage::Peer;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// Tells everything that runs long that the server is stopping.
+#[derive(Debug)]
+pub(crate) struct Stop(watch::Sender<bool>);
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self(watch::Sender::new(false))
+    }
+}
+
+impl Stop {
+    /// Whether the server is stopping.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    fn stop(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Ready when the server stops.
+    pub(crate) fn signal(&self) -> StopSignal {
+        let mut receiver = self.0.subscribe();
+        StopSignal(Box::pin(async move {
+            // An error means that the server is gone, which is a stop too.
+            let _ = receiver.wait_for(|stopping| *stopping).await;
+        }))
+    }
+}
+
+/// Ready when the server stops.
+pub(crate) struct StopSignal(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl Future for StopSignal {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+/// How often [`ApiServer::tick`] is called.
+const TICK: Duration = Duration::from_secs(1);
+
+impl ApiServer {
+    /// Serves connections until `shutdown` is ready; then takes no more, ends the watches, and lets the rest finish
+    /// within [`DRAIN_TIMEOUT`]. `tls` should ask for client certificates without requiring them, and offer `h2` and
+    /// `http/1.1`.
+    pub async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        tls: Arc<rustls::ServerConfig>,
+        shutdown: impl Future<Output = ()>,
+    ) -> std::io::Result<()> {
+        let acceptor = TlsAcceptor::from(tls);
+        let graceful = Arc::new(GracefulShutdown::new());
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut shutdown = std::pin::pin!(shutdown);
+        let ticker = tokio::spawn(tick(self.clone()));
+        loop {
+            let accepted = tokio::select! {
+                () = &mut shutdown => break,
+                accepted = accept(&listener, &places) => accepted,
+            };
+            let Some((stream, place)) = accepted else { continue };
+            let (server, acceptor, graceful) = (self.clone(), acceptor.clone(), graceful.clone());
+            tokio::spawn(async move {
+                server.connection(stream, acceptor, &graceful).await;
+                drop(place);
+            });
+        }
+        self.runtime.stop();
+        drop(listener);
+        ticker.abort();
+        let Ok(graceful) = Arc::try_unwrap(graceful).map_err(|shared| shared.count()) else {
+            // Handshakes are still under way: their connections see the stop by themselves.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            return Ok(());
+        };
+        if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+            tracing::warn!("some requests did not finish in time; they are cut off");
+        }
+        Ok(())
+    }
+
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        acceptor: TlsAcceptor,
+        graceful: &GracefulShutdown,
+    ) {
+        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
+        let Ok(Ok(stream)) = handshake else { return };
+        let peer = peer_of(&stream);
+        let service = service_fn(move |request| {
+            let (server, peer) = (self.clone(), peer.clone());
+            async move { Ok::<_, Infallible>(server.respond(request, peer).await) }
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).max_headers(MAX_HEADER_LINES).max_buf_size(MAX_HEADERS);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_HTTP2_STREAMS)
+            .max_header_list_size(u32::try_from(MAX_HEADERS).unwrap_or(u32::MAX))
+            .keep_alive_interval(Some(Duration::from_secs(30)))
+            .adaptive_window(true);
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        // A client that goes away is no fault of the server.
+        let _ = graceful.watch(connection).await;
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            let _ = stream.set_nodelay(true);
+            Some((stream, place))
+        }
+        Err(e) => {
+            // Out of descriptors, mostly: wait for some to come back instead of spinning.
+            tracing::warn!(error = %e, "a connection could not be accepted");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}
+
+fn peer_of(stream: &TlsStream<TcpStream>) -> Peer {
+    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    match certificate.map(|c| auth::authenticate::peer_user(c)) {
+        Some(Ok(Some(user))) => Peer::Known(user),
+        _ => Peer::Unknown,
+    }
+}
+
+async fn tick(server: Arc<ApiServer>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        server.store.tick(std::time::Instant::now());
+        server.tick().await;
+    }
+}

@@ -1,0 +1,132 @@
+//! The rim around one request: reads its body, watches the clock, catches panics, and hands the answer on. No decisions.
+
+use crate::accept::Accepted;
+use crate::body::ReplyBody;
+use crate::limits::{MAX_BODY, REQUEST_TIMEOUT};
+use crate::proxy;
+use crate::reply::{Payload, Reply};
+use crate::server::ApiServer;
+use crate::stage::{Admitted, Parsed, Peer};
+use bytes::Bytes;
+use futures::FutureExt;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::{BodyExt, Limited};
+use meta::{Reason, Status};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+/// A source of a request's body, and of the connection behind it where the request upgrades it.
+pub(crate) type Incoming = Request<hyper::body::Incoming>;
+
+impl ApiServer {
+    /// All stages up to the body: who, may they, is it their turn.
+    fn admit<B>(&self, request: &Request<B>, peer: Peer) -> Result<Admitted, Status> {
+        let headers = request.headers().clone();
+        let parsed = Parsed::new(request.method().clone(), request.uri(), headers, peer)?;
+        parsed.authenticate(self)?.authorize(self)?.admit(self)
+    }
+
+    /// Answers one request of a connection.
+    pub(crate) async fn respond(self: Arc<Self>, mut request: Incoming, peer: Peer) -> Response<ReplyBody> {
+        let admitted = match self.admit(&request, peer) {
+            Ok(admitted) => admitted,
+            Err(e) => return self.failed(&e),
+        };
+        let upgrade =
+            request.headers().contains_key(http::header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
+        if proxy::carries_body(&admitted.request.info) {
+            let reply = self.guarded(&admitted, Bytes::new()).await;
+            return self.finish(admitted, reply, Some(request.into_body()), upgrade).await;
+        }
+        let reply = match read_body(request.into_body()).await {
+            Ok(body) => self.guarded(&admitted, body).await,
+            Err(e) => Reply::failure(&e, Accepted::JSON),
+        };
+        self.finish(admitted, reply, None, upgrade).await
+    }
+
+    /// Answers one request of a caller in this process.
+    pub(crate) async fn respond_here(
+        self: Arc<Self>,
+        request: Request<Bytes>,
+        peer: Peer,
+    ) -> Response<ReplyBody> {
+        let admitted = match self.admit(&request, peer) {
+            Ok(admitted) => admitted,
+            Err(e) => return self.failed(&e),
+        };
+        let reply = self.guarded(&admitted, request.into_body()).await;
+        self.finish(admitted, reply, None, None).await
+    }
+
+    /// Serves within the time that a request has; a panic costs this request only.
+    async fn guarded(&self, admitted: &Admitted, body: Bytes) -> Reply {
+        let served = AssertUnwindSafe(self.serve_admitted(admitted, body)).catch_unwind();
+        match tokio::time::timeout(REQUEST_TIMEOUT, served).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(_)) => {
+                let (verb, path) = (&admitted.request.info.verb, &admitted.request.info.path);
+                tracing::error!(verb, path, "a request panicked; it was answered with 500");
+                let text = "This request caused apiserver to panic. Look in the logs for details.";
+                Reply::failure(&Status::new(Reason::InternalError, text), Accepted::JSON)
+            }
+            Err(_) => {
+                let text = "Timeout: request did not complete within the allotted timeout";
+                Reply::failure(&Status::new(Reason::Timeout, text), Accepted::JSON)
+            }
+        }
+    }
+
+    fn failed(&self, e: &Status) -> Response<ReplyBody> {
+        self.metrics.count("", e.code);
+        let reply = Reply::failure(e, Accepted::JSON);
+        let Payload::Bytes(bytes) = reply.payload else {
+            return Response::new(ReplyBody::bytes(Bytes::new(), None));
+        };
+        let mut response = Response::new(ReplyBody::bytes(bytes, None));
+        *response.status_mut() = reply.status;
+        *response.headers_mut() = reply.headers;
+        response
+    }
+
+    async fn finish(
+        &self,
+        admitted: Admitted,
+        reply: Reply,
+        body: Option<hyper::body::Incoming>,
+        upgrade: Option<hyper::upgrade::OnUpgrade>,
+    ) -> Response<ReplyBody> {
+        self.metrics.count(&admitted.request.info.verb, reply.status.as_u16());
+        let permit = Some(admitted.permit);
+        let body = match reply.payload {
+            Payload::Bytes(bytes) => ReplyBody::bytes(bytes, permit),
+            Payload::List(list) => ReplyBody::list(list, permit),
+            Payload::Watch(session) => ReplyBody::watch(session, self.runtime.signal(), permit),
+            Payload::Tunnel(tunnel) => {
+                return proxy::carry(*tunnel, admitted.request, body, upgrade, permit, self.runtime.signal())
+                    .await;
+            }
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = reply.status;
+        *response.headers_mut() = reply.headers;
+        response
+    }
+}
+
+/// Reads a body up to the limit; 413 behind it.
+async fn read_body<B>(body: B) -> Result<Bytes, Status>
+where
+    B: Body<Data = Bytes>,
+    B::Error: std::fmt::Display + Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(all) => Ok(all.to_bytes()),
+        Err(e) if e.is::<http_body_util::LengthLimitError>() => Err(Status::new(
+            Reason::RequestEntityTooLarge,
+            format!("Request entity too large: limit is {MAX_BODY}"),
+        )),
+        Err(e) => Err(Status::bad_request(format!("the request's body could not be read: {e}"))),
+    }
+}
