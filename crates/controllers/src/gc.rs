@@ -258,21 +258,33 @@ mod tests {
         let mut scene = Scene::new([set(json!({})), pod(&["web"])]);
         check(&scene, "x//pods/p", expect![[""]]);
         scene.remove(set(json!({})));
-        check(&scene, "x//pods/p", expect![[r#"
+        check(
+            &scene,
+            "x//pods/p",
+            expect![[r#"
             delete pods x/p
-        "#]]);
+        "#]],
+        );
         // Nobody saw the owner, but its cache is older than the pod: perhaps it comes yet.
-        check(&Scene::new([pod(&["other"])]), "x//pods/p", expect![[r#"
+        check(
+            &Scene::new([pod(&["other"])]),
+            "x//pods/p",
+            expect![[r#"
             again in 0 s
-        "#]]);
+        "#]],
+        );
         // One owner is left: the other is taken off.
         let mut scene = Scene::new([set(json!({})), pod(&["web", "gone"])]);
         let mut other = set(json!({"resourceVersion": "9"}));
         other["metadata"]["name"] = "later".into();
         scene.put(other);
-        check(&scene, "x//pods/p", expect![[r#"
+        check(
+            &scene,
+            "x//pods/p",
+            expect![[r#"
             patch pods x/p {"metadata":{"ownerReferences":[{"apiVersion":"apps/v1","blockOwnerDeletion":true,"kind":"ReplicaSet","name":"web","uid":"web-uid"}],"resourceVersion":"7","uid":"p-uid"}}
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -282,18 +294,34 @@ mod tests {
         };
         let scene = Scene::new([going("foregroundDeletion"), pod(&["web"])]);
         check(&scene, "x/apps/replicasets/web", expect![[""]]);
-        check(&scene, "x//pods/p", expect![[r#"
+        check(
+            &scene,
+            "x//pods/p",
+            expect![[r#"
             delete pods x/p
-        "#]]);
-        check(&Scene::new([going("foregroundDeletion")]), "x/apps/replicasets/web", expect![[r#"
+        "#]],
+        );
+        check(
+            &Scene::new([going("foregroundDeletion")]),
+            "x/apps/replicasets/web",
+            expect![[r#"
             patch replicasets.apps x/web {"metadata":{"finalizers":null,"resourceVersion":"5","uid":"web-uid"}}
-        "#]]);
-        check(&Scene::new([going("orphan"), pod(&["web"])]), "x/apps/replicasets/web", expect![[r#"
+        "#]],
+        );
+        check(
+            &Scene::new([going("orphan"), pod(&["web"])]),
+            "x/apps/replicasets/web",
+            expect![[r#"
             patch pods x/p {"metadata":{"ownerReferences":null,"resourceVersion":"7","uid":"p-uid"}}
             again in 0 s
-        "#]]);
-        check(&Scene::new([going("orphan")]), "x/apps/replicasets/web", expect![[r#"
+        "#]],
+        );
+        check(
+            &Scene::new([going("orphan")]),
+            "x/apps/replicasets/web",
+            expect![[r#"
             patch replicasets.apps x/web {"metadata":{"finalizers":null,"resourceVersion":"5","uid":"web-uid"}}
-        "#]]);
+        "#]],
+        );
     }
 }

@@ -3,6 +3,7 @@
 mod deployment;
 mod endpoints;
 mod gc;
+mod history;
 mod namespace;
 mod node_lifecycle;
 mod ownership;
@@ -14,6 +15,7 @@ mod root_ca;
 mod scene;
 mod selectors;
 mod serviceaccount;
+mod statefulset;
 mod taint_eviction;
 mod templates;
 
@@ -43,6 +45,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Controller>> {
         Box::new(replicaset::ReplicaSets),
         Box::new(root_ca::RootCaPublisher { pem: config.root_ca_pem.clone() }),
         Box::new(serviceaccount::ServiceAccounts),
+        Box::new(statefulset::StatefulSets),
         Box::new(taint_eviction::TaintEviction),
     ]
 }

@@ -217,33 +217,45 @@ mod tests {
 
     #[test]
     fn a_silent_node_is_unknown_and_then_tainted() {
-        check([node(ready("True"), json!([])), lease("2025-12-31T23:59:40.000000Z")], expect![[r#"
+        check(
+            [node(ready("True"), json!([])), lease("2025-12-31T23:59:40.000000Z")],
+            expect![[r#"
             again in 31 s
-        "#]]);
-        check([node(ready("True"), json!([])), lease("2025-12-31T23:59:00.000000Z")], expect![[r#"
+        "#]],
+        );
+        check(
+            [node(ready("True"), json!([])), lease("2025-12-31T23:59:00.000000Z")],
+            expect![[r#"
             update/status nodes n1 {"conditions":[{"lastHeartbeatTime":"2025-12-31T23:50:00Z","lastTransitionTime":"2026-01-01T00:00:00Z","message":"Kubelet stopped posting node status.","reason":"NodeStatusUnknown","status":"Unknown","type":"Ready"},{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"Kubelet stopped posting node status.","reason":"NodeStatusUnknown","status":"Unknown","type":"MemoryPressure"},{"lastHeartbeatTime":"2025-12-01T00:00:00Z","lastTransitionTime":"2026-01-01T00:00:00Z","message":"Kubelet never posted node status.","reason":"NodeStatusNeverUpdated","status":"Unknown","type":"DiskPressure"},{"lastHeartbeatTime":"2025-12-01T00:00:00Z","lastTransitionTime":"2026-01-01T00:00:00Z","message":"Kubelet never posted node status.","reason":"NodeStatusNeverUpdated","status":"Unknown","type":"PIDPressure"}]}
             event Normal NodeNotReady Node/n1 Node n1 status is now: NodeNotReady
-        "#]]);
+        "#]],
+        );
         let unknown: Value =
             AGENT_CONDITIONS.iter().map(|k| json!({"type": k, "status": "Unknown"})).collect();
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
             "spec": {"nodeName": "n1", "containers": []},
             "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
         let own = json!([{"key": "mine", "effect": "NoSchedule"}]);
-        check([node(unknown, own), lease("2025-12-31T23:59:00.000000Z"), pod], expect![[r#"
+        check(
+            [node(unknown, own), lease("2025-12-31T23:59:00.000000Z"), pod],
+            expect![[r#"
             patch nodes n1 {"metadata":{"resourceVersion":"1"},"spec":{"taints":[{"effect":"NoSchedule","key":"mine"},{"effect":"NoSchedule","key":"node.kubernetes.io/unreachable","timeAdded":"2026-01-01T00:00:00Z"},{"effect":"NoExecute","key":"node.kubernetes.io/unreachable","timeAdded":"2026-01-01T00:00:00Z"}]}}
             patch/status pods x/p {"metadata":{"uid":"p-uid"},"status":{"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","status":"False","type":"Ready"}]}}
               ok: Warning NodeNotReady Pod/p Node is not ready
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn a_node_that_is_back_loses_its_taints() {
         let taints = json!([{"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"},
             {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]);
-        check([node(ready("True"), taints), lease("2025-12-31T23:59:59.000000Z")], expect![[r#"
+        check(
+            [node(ready("True"), taints), lease("2025-12-31T23:59:59.000000Z")],
+            expect![[r#"
             patch nodes n1 {"metadata":{"resourceVersion":"1"},"spec":{"taints":null}}
             again in 50 s
-        "#]]);
+        "#]],
+        );
     }
 }
