@@ -6,6 +6,8 @@
 //! `sigs.k8s.io/structured-merge-diff`.
 
 mod apply;
+#[cfg(feature = "cel")]
+pub mod cel;
 mod custom;
 mod decode;
 mod default;

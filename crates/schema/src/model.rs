@@ -110,8 +110,6 @@ pub(crate) struct Rules {
     pub(crate) any_of: Vec<Id>,
     pub(crate) one_of: Vec<Id>,
     pub(crate) not: Option<Id>,
-    /// `x-kubernetes-validations`, as written.
-    pub(crate) cel: Vec<Value>,
 }
 
 /// One node of the table.
@@ -142,6 +140,8 @@ pub(crate) struct Node {
 #[derive(Debug, Default)]
 pub(crate) struct Arena {
     pub(crate) nodes: Vec<Node>,
+    /// What a custom kind demands of `metadata.name` and `metadata.generateName`.
+    pub(crate) names: Option<Id>,
 }
 
 /// A place in a schema: the node there, and the node that adds attributes to it where it is used.

@@ -45,7 +45,7 @@ impl Schemas {
                 by_kind.insert((text("group"), text("version"), text("kind")), i as Id);
             }
         }
-        let arena = Arc::new(Arena { nodes: r.nodes });
+        let arena = Arc::new(Arena { nodes: r.nodes, names: None });
         Self { arena, by_name: Arc::new(r.definitions), by_kind: Arc::new(by_kind) }
     }
 }
@@ -72,7 +72,9 @@ impl Schema {
             root.ty = Type::Object;
         }
         let id = r.push(root);
-        Self(Arc::new(Arena { nodes: r.nodes }), id)
+        let own = schema.pointer("/properties/metadata").filter(|m| m.get("properties").is_some());
+        let names = own.map(|m| r.add(m));
+        Self(Arc::new(Arena { nodes: r.nodes, names }), id)
     }
 
     /// Reads one schema that stands alone, without any references.
@@ -80,7 +82,7 @@ impl Schema {
         let mut r = Reader::default();
         let root = r.node(schema);
         let id = r.push(root);
-        Self(Arc::new(Arena { nodes: r.nodes }), id)
+        Self(Arc::new(Arena { nodes: r.nodes, names: None }), id)
     }
 }
 
@@ -230,7 +232,6 @@ impl Reader {
             unique_items: flag(map, "uniqueItems"),
             pattern: text(map, "pattern").filter(|p| !p.is_empty()).map(Pattern::new),
             not: None,
-            cel: list("x-kubernetes-validations"),
         };
         if let Some(not) = map.get("not").filter(|n| n.is_object()) {
             rules.not = Some(self.add(not));

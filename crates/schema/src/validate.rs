@@ -1,5 +1,6 @@
 //! Value validation of custom objects (`k8s.io/kube-openapi/pkg/validation` as apiextensions uses it).
 
+mod embedded;
 mod format;
 mod lists;
 
@@ -14,6 +15,10 @@ const MAX_ERRORS: usize = 1000;
 /// repeated items of set and map lists.
 pub fn validate(schema: &Schema, value: &Value) -> Vec<FieldError> {
     let mut errors = check(schema.cursor(), "", value);
+    if let (Some(id), Some(metadata)) = (schema.0.names, value.get("metadata")) {
+        errors.extend(check(schema.0.at(id), "metadata", metadata));
+    }
+    embedded::check(schema.cursor(), &FieldPath::default(), value, &mut errors);
     lists::check(schema.cursor(), &FieldPath::default(), value, &mut errors);
     errors.truncate(MAX_ERRORS);
     errors
@@ -360,6 +365,23 @@ mod tests {
             <nil>: Invalid value: "": "b" must validate at least one schema (anyOf)
             b: Invalid value: 3: b in body should be less than or equal to 1"#]],
         );
+    }
+
+    #[test]
+    fn names_and_embedded_resources() {
+        let metadata =
+            crate::fixture::schemas().get("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta").unwrap();
+        let s = json!({"type": "object", "properties": {
+            "metadata": {"type": "object", "properties": {"name": {"type": "string", "pattern": "^a"}}},
+            "e": {"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true}}});
+        let value = json!({"apiVersion": "x/v1", "kind": "X", "metadata": {"name": "b", "labels": {"x": "y"}}, "e": {"kind": "P_"}});
+        let errors = validate(&Schema::from_custom(&s, &metadata), &value);
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        expect![[r#"
+            metadata.name: Invalid value: "b": metadata.name in body should match '^a'
+            e.apiVersion: Required value
+            e.kind: Invalid value: "P_": may have mixed case, but should otherwise match: a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"#]]
+        .assert_eq(&texts.join("\n"));
     }
 
     #[test]
