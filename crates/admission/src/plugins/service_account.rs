@@ -33,7 +33,9 @@ impl Plugin for ServiceAccount {
         let pod = r.object.as_ref().filter(|_| r.operation == Operation::Create)?;
         let name = Some(text(spec(pod), &["serviceAccountName"])).filter(|n| !n.is_empty());
         let name = name.unwrap_or(DEFAULT_ACCOUNT);
-        let missing = !is_mirror(pod) && account(view, &r.namespace, name).is_none();
+        let missing = !is_mirror(pod)
+            && account(view, &r.namespace, name).is_none()
+            && view.get("", "namespaces", "", &r.namespace).is_some();
         (missing && name == DEFAULT_ACCOUNT).then(|| Awaited {
             group: String::new(),
             resource: "serviceaccounts".into(),

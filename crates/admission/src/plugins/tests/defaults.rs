@@ -182,5 +182,6 @@ fn external_addresses_are_not_for_the_taking() {
         ok
         403 services "s" is forbidden: Use of external IPs is denied by admission control
         ok
-        403 services "s" is forbidden: Use of external IPs is denied by admission control"#]].assert_eq(&lines.join("\n"));
+        403 services "s" is forbidden: Use of external IPs is denied by admission control"#]]
+    .assert_eq(&lines.join("\n"));
 }
