@@ -1,5 +1,6 @@
 //! The controllers: one file each, each a pure plan. No sockets, no clock, no store.
 
+mod daemonset;
 mod deployment;
 mod endpoints;
 mod gc;
@@ -7,6 +8,7 @@ mod history;
 mod namespace;
 mod node_lifecycle;
 mod ownership;
+mod placement;
 mod pod_gc;
 mod pods;
 mod replicaset;
@@ -34,6 +36,7 @@ pub struct Config {
 /// Every controller; one line each.
 pub fn all(config: &Config) -> Vec<Box<dyn Controller>> {
     vec![
+        Box::new(daemonset::DaemonSets),
         Box::new(deployment::Deployments),
         Box::new(endpoints::EndpointSlices),
         Box::new(endpoints::EndpointsObjects),

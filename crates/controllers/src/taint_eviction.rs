@@ -1,6 +1,7 @@
 //! Deletes pods from nodes whose `NoExecute` taints they don't tolerate, or no longer
 //! (`pkg/controller/tainteviction`).
 
+use crate::placement::tolerates;
 use crate::pods;
 use api::MetaExt;
 use api::core::v1::{Node, Pod, PodCondition, Taint, Toleration};
@@ -76,20 +77,6 @@ fn eviction_time(pod: &Pod, taints: &[&Taint]) -> Option<Timestamp> {
         earliest = Some(earliest.map_or(at, |e: Timestamp| e.min(at)));
     }
     earliest
-}
-
-/// Whether `toleration` is for `taint` (`corev1.Toleration.ToleratesTaint`).
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |v: &Option<String>| v.clone().unwrap_or_default();
-    let (effect, key) = (text(&toleration.effect), text(&toleration.key));
-    if (!effect.is_empty() && effect != taint.effect) || (!key.is_empty() && key != taint.key) {
-        return false;
-    }
-    match toleration.operator.as_deref().unwrap_or_default() {
-        "Exists" => true,
-        "" | "Equal" => !key.is_empty() && text(&toleration.value) == text(&taint.value),
-        _ => false,
-    }
 }
 
 fn evict(pod: &Pod, now: Timestamp) -> Plan {

@@ -44,10 +44,15 @@ fn check(objects: impl IntoIterator<Item = Value>, expect: Expect) {
 
 #[test]
 fn pods_come_one_after_the_other() {
-    check([set(3, "a")], expect![[r#"
+    check(
+        [set(3, "a")],
+        expect![[r#"
         create controllerrevisions.apps x/db-ddbd84cf6 {"data":{"spec":{"template":{"$patch":"replace","metadata":{"labels":{"app":"db"}},"spec":{"containers":[{"image":"a","name":"c"}]}}}},"metadata":{"labels":{"app":"db","controller.kubernetes.io/hash":"ddbd84cf6"},"ownerReferences":["StatefulSet/db"]},"revision":1}
-    "#]]);
-    check([set(3, "a"), revision("db-a", 1, "a")], expect![[r#"
+    "#]],
+    );
+    check(
+        [set(3, "a"), revision("db-a", 1, "a")],
+        expect![[r#"
         update/status statefulsets.apps x/db {"availableReplicas":0,"collisionCount":0,"currentRevision":"db-a","observedGeneration":1,"replicas":0,"updateRevision":"db-a"}
         create persistentvolumeclaims x/data-db-0 {"metadata":{"labels":{"app":"db"}},"spec":{"accessModes":["ReadWriteOnce"]}}
           ok: Normal SuccessfulCreate StatefulSet/db create Claim data-db-0 Pod db-0 in StatefulSet db success
@@ -55,10 +60,14 @@ fn pods_come_one_after_the_other() {
         create pods x/db-0 {"metadata":{"labels":{"app":"db","apps.kubernetes.io/pod-index":"0","controller-revision-hash":"db-a","statefulset.kubernetes.io/pod-name":"db-0"},"ownerReferences":["StatefulSet/db"]},"spec":{"containers":[{"image":"a","name":"c"}],"hostname":"db-0","subdomain":"db","volumes":[{"name":"data","persistentVolumeClaim":{"claimName":"data-db-0"}}]}}
           ok: Normal SuccessfulCreate StatefulSet/db create Pod db-0 in StatefulSet db successful
           or: Warning FailedCreate StatefulSet/db create Pod db-0 in StatefulSet db failed error: {}
-    "#]]);
-    check([set(3, "a"), revision("db-a", 1, "a"), pod(0, "db-a", "False")], expect![[r#"
+    "#]],
+    );
+    check(
+        [set(3, "a"), revision("db-a", 1, "a"), pod(0, "db-a", "False")],
+        expect![[r#"
         update/status statefulsets.apps x/db {"availableReplicas":0,"collisionCount":0,"currentReplicas":1,"currentRevision":"db-a","observedGeneration":1,"replicas":1,"updateRevision":"db-a","updatedReplicas":1}
-    "#]]);
+    "#]],
+    );
     check(
         [
             set(1, "a"),
@@ -83,21 +92,32 @@ fn updates_go_from_the_highest_ordinal_down_to_the_partition() {
         set["status"] = json!({"replicas": 2, "currentRevision": "db-a", "updateRevision": "db-b"});
         [set].into_iter().chain(revisions()).chain(pods)
     };
-    check(with(set(2, "b"), vec![pod(0, "db-a", "True"), pod(1, "db-a", "True")]), expect![[r#"
+    check(
+        with(set(2, "b"), vec![pod(0, "db-a", "True"), pod(1, "db-a", "True")]),
+        expect![[r#"
         update/status statefulsets.apps x/db {"availableReplicas":2,"collisionCount":0,"currentReplicas":2,"currentRevision":"db-a","observedGeneration":1,"readyReplicas":2,"replicas":2,"updateRevision":"db-b"}
         delete pods x/db-1
           ok: Normal SuccessfulDelete StatefulSet/db delete Pod db-1 in StatefulSet db successful
           or: Warning FailedDelete StatefulSet/db delete Pod db-1 in StatefulSet db failed error: {}
-    "#]]);
-    check(with(set(2, "b"), vec![pod(0, "db-a", "True"), pod(1, "db-b", "False")]), expect![[r#"
+    "#]],
+    );
+    check(
+        with(set(2, "b"), vec![pod(0, "db-a", "True"), pod(1, "db-b", "False")]),
+        expect![[r#"
         update/status statefulsets.apps x/db {"availableReplicas":1,"collisionCount":0,"currentReplicas":1,"currentRevision":"db-a","observedGeneration":1,"readyReplicas":1,"replicas":2,"updateRevision":"db-b","updatedReplicas":1}
-    "#]]);
-    check(with(set(2, "b"), vec![pod(0, "db-b", "True"), pod(1, "db-b", "True")]), expect![[r#"
+    "#]],
+    );
+    check(
+        with(set(2, "b"), vec![pod(0, "db-b", "True"), pod(1, "db-b", "True")]),
+        expect![[r#"
         update/status statefulsets.apps x/db {"availableReplicas":2,"collisionCount":0,"currentReplicas":2,"currentRevision":"db-b","observedGeneration":1,"readyReplicas":2,"replicas":2,"updateRevision":"db-b","updatedReplicas":2}
-    "#]]);
+    "#]],
+    );
     let mut partitioned = set(2, "b");
     partitioned["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = 1.into();
-    check(with(partitioned, vec![pod(1, "db-b", "True")]), expect![[r#"
+    check(
+        with(partitioned, vec![pod(1, "db-b", "True")]),
+        expect![[r#"
         update/status statefulsets.apps x/db {"availableReplicas":1,"collisionCount":0,"currentRevision":"db-a","observedGeneration":1,"readyReplicas":1,"replicas":1,"updateRevision":"db-b","updatedReplicas":1}
         create persistentvolumeclaims x/data-db-0 {"metadata":{"labels":{"app":"db"}},"spec":{"accessModes":["ReadWriteOnce"]}}
           ok: Normal SuccessfulCreate StatefulSet/db create Claim data-db-0 Pod db-0 in StatefulSet db success
@@ -105,7 +125,8 @@ fn updates_go_from_the_highest_ordinal_down_to_the_partition() {
         create pods x/db-0 {"metadata":{"labels":{"app":"db","apps.kubernetes.io/pod-index":"0","controller-revision-hash":"db-a","statefulset.kubernetes.io/pod-name":"db-0"},"ownerReferences":["StatefulSet/db"]},"spec":{"containers":[{"image":"a","name":"c"}],"hostname":"db-0","subdomain":"db","volumes":[{"name":"data","persistentVolumeClaim":{"claimName":"data-db-0"}}]}}
           ok: Normal SuccessfulCreate StatefulSet/db create Pod db-0 in StatefulSet db successful
           or: Warning FailedCreate StatefulSet/db create Pod db-0 in StatefulSet db failed error: {}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
