@@ -43,6 +43,16 @@ impl Ranges {
         Ipv4Addr::new(10, 128 + self.index, 0, 10)
     }
 
+    /// The machine itself, as pods reach it: the last host of the pods' range, which no node's share reaches.
+    pub fn host(self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 64 + self.index, 255, 254)
+    }
+
+    /// Network and prefix length of the services.
+    pub fn service_network(self) -> (Ipv4Addr, u8) {
+        (Ipv4Addr::new(10, 128 + self.index, 0, 0), 16)
+    }
+
     /// Whether a route of the machine (as in `/proc/net/route`) leads into one of the two ranges.
     fn taken_by(self, network: Ipv4Addr, mask: Ipv4Addr) -> bool {
         let (network, mask) = (u32::from(network), u32::from(mask));

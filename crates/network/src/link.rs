@@ -28,9 +28,9 @@ const AF_INET: u8 = 2;
 const EEXIST: i32 = 17;
 const ENODEV: i32 = 19;
 
-/// Makes the interface `name`, up, with `address`, and the route to `network`/`bits` through it. What is there
-/// already stays.
-pub fn ensure(name: &str, address: Ipv4Addr, network: Ipv4Addr, bits: u8) -> io::Result<()> {
+/// Makes the interface `name`, up, with `addresses`, and the route to `network`/`bits` through it, from the first of
+/// the addresses. What is there already stays.
+pub fn ensure(name: &str, addresses: &[Ipv4Addr], network: Ipv4Addr, bits: u8) -> io::Result<()> {
     let mut link = ifinfo(0, IFF_UP);
     attribute(&mut link, IFLA_IFNAME, &[name.as_bytes(), b"\0"].concat());
     let mut kind = Vec::new();
@@ -39,16 +39,20 @@ pub fn ensure(name: &str, address: Ipv4Addr, network: Ipv4Addr, bits: u8) -> io:
     tolerate(request(RTM_NEWLINK, NLM_F_CREATE | 0x200, &link), EEXIST)?;
     let index = index_of(name)?;
     request(RTM_NEWLINK, 0, &ifinfo(index, IFF_UP))?;
-    let mut new = vec![AF_INET, 32, 0, 0];
-    new.extend(index.to_ne_bytes());
-    attribute(&mut new, IFA_LOCAL, &address.octets());
-    attribute(&mut new, IFA_ADDRESS, &address.octets());
-    request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &new)?;
+    for address in addresses {
+        let mut new = vec![AF_INET, 32, 0, 0];
+        new.extend(index.to_ne_bytes());
+        attribute(&mut new, IFA_LOCAL, &address.octets());
+        attribute(&mut new, IFA_ADDRESS, &address.octets());
+        request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &new)?;
+    }
     // Family, destination bits, source bits, TOS, table main, protocol boot, scope link, type unicast, flags.
     let mut route = vec![AF_INET, bits, 0, 0, 254, 3, 253, 1, 0, 0, 0, 0];
     attribute(&mut route, RTA_DST, &network.octets());
     attribute(&mut route, RTA_OIF, &index.to_ne_bytes());
-    attribute(&mut route, RTA_PREFSRC, &address.octets());
+    if let Some(first) = addresses.first() {
+        attribute(&mut route, RTA_PREFSRC, &first.octets());
+    }
     request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &route)
 }
 

@@ -19,6 +19,8 @@ pub struct Table {
     pub service_cidr: String,
     /// The cluster's DNS, an address in that range which is served on this node itself.
     pub dns: Ipv4Addr,
+    /// The node itself, as pods reach it: an address that nobody outside the machine has any business with.
+    pub host: Ipv4Addr,
     /// The bridge of this cluster's pods.
     pub bridge: String,
     /// Addresses of the node, as `ADDRESS/BITS`, at which node ports answer.
@@ -45,7 +47,7 @@ impl Table {
     }
 
     fn skeleton(&self) -> String {
-        let Self { service_cidr, dns, bridge, .. } = self;
+        let Self { service_cidr, dns, host, bridge, .. } = self;
         let node_ports = self.node_port_addresses.join(", ");
         format!(
             "\
@@ -62,6 +64,7 @@ impl Table {
 \tchain guard {{
 \t\ttype filter hook prerouting priority raw; policy accept;
 \t\tiifname \"{bridge}\" ip daddr 127.0.0.0/8 drop
+\t\tiifname != {{ \"lo\", \"{bridge}\" }} ip daddr {{ {dns}, {host} }} drop
 \t}}
 \tchain prerouting {{ type nat hook prerouting priority dstnat; policy accept; jump translate; }}
 \tchain output {{ type nat hook output priority -100; policy accept; jump translate; }}
@@ -218,6 +221,7 @@ mod tests {
             name: "t".into(),
             service_cidr: "10.0.0.0/16".into(),
             dns: Ipv4Addr::new(10, 0, 0, 10),
+            host: Ipv4Addr::new(10, 1, 255, 254),
             bridge: "br".into(),
             node_port_addresses: vec!["127.0.0.0/8".into()],
         }

@@ -43,7 +43,12 @@ pub struct Config {
 
 /// Makes the interface that carries the service addresses; needed before the DNS server can bind.
 pub fn prepare(config: &Config) -> io::Result<()> {
-    link::ensure(&config.interface, config.table.dns, config.service_network, config.service_bits)?;
+    let addresses = [config.table.dns, config.table.host];
+    link::ensure(&config.interface, &addresses, config.service_network, config.service_bits)
+}
+
+/// Lets replies to the loopback addresses of node ports in by the bridge, once it is there.
+fn allow_loopback_replies(config: &Config) -> io::Result<()> {
     // Replies of pods to the loopback addresses of node ports come in by the bridge; the guard chain keeps
     // everything else of that kind out (CVE-2020-8558).
     let path = format!("/proc/sys/net/ipv4/conf/{}/route_localnet", config.table.bridge);
@@ -135,6 +140,9 @@ impl Proxy {
         }
         if self.in_step && (commands.is_empty() || self.send(&commands).await) {
             return;
+        }
+        if let Err(e) = allow_loopback_replies(&self.config) {
+            tracing::warn!("node ports will not answer on loopback: {e}");
         }
         let all = RuleSet { frontends: self.shares.values().flat_map(|s| s.frontends.clone()).collect() };
         let mut programmed = Programmed::default();

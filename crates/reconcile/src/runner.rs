@@ -82,6 +82,14 @@ impl Runner {
         }
     }
 
+    /// Gives each controller an identity of its own: `client_of` its name.
+    pub fn identities(mut self, client_of: impl Fn(&str) -> Client) -> Self {
+        for (name, client) in &mut self.clients {
+            *client = client_of(name).named(name);
+        }
+        self
+    }
+
     /// Where the counters can be read while the runner runs.
     pub fn metrics(&self) -> Metrics {
         self.metrics.clone()
