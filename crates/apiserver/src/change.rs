@@ -157,15 +157,14 @@ impl Writing<'_> {
         if wanted["metadata"]["managedFields"].as_array().is_some_and(|a| !a.is_empty()) {
             return Err(Status::bad_request("metadata.managedFields must be nil"));
         }
-        let unknown = model.prune(&mut wanted).map_err(|why| form.unfit(why))?;
-        self.strict(unknown, form)?;
         let how = Applying {
+            kind: &self.served.kind,
             manager: &self.options.field_manager,
             force: self.options.force.unwrap_or(false),
             subresource: &self.request.info.subresource,
             now: self.now,
         };
-        let mut merged = model.apply(current, &wanted, &how)?;
+        let mut merged = model.apply(current, wanted, &how)?;
         model.default(&mut merged);
         Object::from_value(merged).map_err(|e| form.unfit(e))
     }

@@ -102,7 +102,7 @@ impl Writing<'_> {
         served.kind.default(&mut object);
         self.dedup_owners(&mut object);
         if track {
-            self.track(None, &mut object)?;
+            self.track(None, &mut object);
         }
         let mut object = self.mutate(Operation::Create, object, None)?;
         self.dedup_owners(&mut object);
@@ -144,11 +144,12 @@ impl Writing<'_> {
     }
 
     /// Writes down whose fields these are.
-    pub(crate) fn track(&self, live: Option<&Object>, object: &mut Object) -> Result<(), Status> {
-        let Some(model) = &self.served.model else { return Ok(()) };
+    pub(crate) fn track(&self, live: Option<&Object>, object: &mut Object) {
+        let Some(model) = &self.served.model else { return };
         let manager = self.request.manager(&self.options.field_manager);
-        let subresource = &self.request.info.subresource;
-        model.track(live, object, &Applying { manager: &manager, force: false, subresource, now: self.now })
+        let (kind, subresource) = (&*self.served.kind, &self.request.info.subresource);
+        let how = Applying { kind, manager: &manager, force: false, subresource, now: self.now };
+        model.track(live, object, &how);
     }
 
     pub(crate) fn dedup_owners(&mut self, object: &mut Object) {

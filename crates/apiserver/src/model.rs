@@ -15,6 +15,7 @@ pub(crate) struct Model {
 
 /// Who applies, and how.
 pub(crate) struct Applying<'a> {
+    pub(crate) kind: &'a Kind,
     pub(crate) manager: &'a str,
     pub(crate) force: bool,
     pub(crate) subresource: &'a str,
@@ -70,25 +71,44 @@ impl Model {
     }
 
     /// Writes down in `managedFields` whose fields these are.
-    pub(crate) fn track(
-        &self,
-        _live: Option<&Object>,
-        _object: &mut Object,
-        _how: &Applying<'_>,
-    ) -> Result<(), Status> {
-        Ok(())
+    pub(crate) fn track(&self, live: Option<&Object>, object: &mut Object, how: &Applying<'_>) {
+        let live = live.map(Object::to_value);
+        let reset = self.reset(how);
+        let writer = how.writer(&reset);
+        object.metadata.managed_fields =
+            schema::track_update(&self.schema, live.as_ref(), &object.to_value(), &writer);
     }
 
     /// Server-side apply.
     pub(crate) fn apply(
         &self,
         current: Option<&Object>,
-        wanted: &Value,
-        _how: &Applying<'_>,
+        mut wanted: Value,
+        how: &Applying<'_>,
     ) -> Result<Value, Status> {
-        let mut merged = current.map_or_else(|| wanted.clone(), Object::to_value);
-        meta::patch::merge_patch(&mut merged, wanted)?;
-        Ok(merged)
+        // Before unknown fields go: an applier is told of them, however strict it asked to be.
+        schema::check_applied(&self.schema, &wanted)?;
+        self.prune(&mut wanted).map_err(Status::bad_request)?;
+        let live = current.map(Object::to_value);
+        let reset = self.reset(how);
+        schema::apply(&self.schema, live.as_ref(), &wanted, &how.writer(&reset), how.force)
+    }
+
+    /// The fields that nobody comes to own through this endpoint, as it resets them (upstream's `GetResetFields`).
+    fn reset(&self, how: &Applying<'_>) -> Vec<&'static [&'static str]> {
+        match how.subresource {
+            "" if how.kind.subresource("status").is_some() => vec![&["status"]],
+            "status" if self.custom => vec![&["spec"], &["metadata"]],
+            "status" => vec![&["spec"]],
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Applying<'_> {
+    fn writer<'w>(&'w self, reset: &'w [&'w [&'w str]]) -> schema::Writer<'w> {
+        let (manager, subresource) = (self.manager, self.subresource);
+        schema::Writer { manager, subresource, now: meta::Time::new(self.now), reset }
     }
 }
 

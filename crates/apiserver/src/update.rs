@@ -230,7 +230,7 @@ impl Writing<'_> {
         served.kind.default(&mut new);
         self.dedup_owners(&mut new);
         if !change.is_apply() || matches!(part, Part::Scale(_)) {
-            self.track(Some(old), &mut new)?;
+            self.track(Some(old), &mut new);
         }
         let mut new = self.mutate(Operation::Update, new, Some(old))?;
         keep_system_fields(&mut new, old);

@@ -195,7 +195,7 @@ impl<'a> Apply<'a> {
         if entries(applied).is_some() {
             return Err(Status::bad_request("metadata.managedFields must be nil"));
         }
-        check_types(schema, applied)?;
+        check_applied(schema, applied)?;
         let kept = live.and_then(entries).unwrap_or_default();
         let mut managers = Managers::read(kept)
             .map_err(|e| Status::bad_request(format!("failed to decode managed fields: {e}")))?;
@@ -327,7 +327,8 @@ fn conflict_status(conflicts: &[(Key, Vec<String>)]) -> Status {
     Status { details: json!({"causes": causes}), ..Status::new(Reason::Conflict, message) }
 }
 
-fn check_types(schema: &Schema, applied: &Value) -> Result<(), Status> {
+/// The 400 for a configuration with undeclared fields, wrong types or list items that can't be told apart.
+pub fn check_applied(schema: &Schema, applied: &Value) -> Result<(), Status> {
     let mut errors = Vec::new();
     walk::check(At::root(schema.cursor()), applied, "", &mut errors);
     let what = match errors.as_slice() {

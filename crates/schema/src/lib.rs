@@ -19,7 +19,7 @@ mod prune;
 mod strategic;
 mod validate;
 
-pub use apply::{Writer, apply, track_update};
+pub use apply::{Writer, apply, check_applied, track_update};
 pub use custom::check_custom;
 pub use decode::{decode, decode_error};
 pub use default::{default, drop_nulls};
