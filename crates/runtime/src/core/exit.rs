@@ -1,0 +1,108 @@
+//! How ends of processes reach records, logs, cgroups and listeners.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use cri::NamespaceMode;
+use tokio::sync::mpsc;
+
+use super::{Container, Core, events, lock, process};
+use crate::clock;
+use crate::keeper::ExitRecord;
+use crate::state::Phase;
+use crate::sys;
+
+/// How long output of a gone process may take to be in its log (a process outside may hold the pipe open).
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+/// Exit code of a process whose end nobody saw (containerd's).
+const UNKNOWN_CODE: i32 = 255;
+
+/// Handles ends as the keeper reports them.
+pub(super) async fn handle_exits(core: Weak<Core>, mut inbox: mpsc::Receiver<(String, ExitRecord)>) {
+    while let Some((id, record)) = inbox.recv().await {
+        let Some(core) = core.upgrade() else { return };
+        if let Some(waiting) = lock(&core.execs).remove(&id) {
+            let _ = waiting.send(record);
+            continue;
+        }
+        let found = lock(&core.containers).get(&id).cloned();
+        if let Some(container) = found {
+            tokio::task::spawn_blocking(move || core.finish(&container, record, None));
+        }
+    }
+}
+
+impl Core {
+    /// Accounts for a container's end. `reason` overrides what the exit code says.
+    pub(super) fn finish(&self, container: &Arc<Container>, exit: ExitRecord, reason: Option<&str>) {
+        let _working = lock(&container.work);
+        let mut record = container.record();
+        if record.phase != Phase::Running {
+            return;
+        }
+        let group = self.group(&record);
+        let shared = process::security(&record.config)
+            .namespace_options
+            .is_some_and(|o| o.pid() != NamespaceMode::Container);
+        if shared {
+            // Its children live on in the shared namespace; the container is over all the same.
+            group.kill();
+        }
+        if let Some(io) = container.io() {
+            let _ = self.tokio.block_on(async { tokio::time::timeout(DRAIN_LIMIT, io.drained()).await });
+        }
+        record.phase = Phase::Exited;
+        record.exit_code = exit.code;
+        record.finished_at = exit.at.max(record.started_at);
+        let killed_for_memory = exit.code != 0 && group.oom_kills() > 0;
+        record.reason = match (reason, exit.code) {
+            (Some(reason), _) => reason.to_owned(),
+            (None, _) if killed_for_memory => "OOMKilled".to_owned(),
+            (None, 0) => "Completed".to_owned(),
+            (None, _) => "Error".to_owned(),
+        };
+        if let Err(error) = group.remove() {
+            tracing::warn!(%error, container = record.id, "control groups stay until the container is removed");
+        }
+        if let Err(error) = self.save_container(&record) {
+            tracing::error!(%error, container = record.id, "the container's end is not on disk");
+        }
+        let id = record.id.clone();
+        *lock(&container.record) = record;
+        lock(&container.io).take();
+        lock(&container.pidfd).take();
+        container.ended.send_replace(true);
+        self.tell(container, events::Kind::ContainerStoppedEvent);
+        self.keeper.forget(&id);
+    }
+
+    /// Watches a process that is not our keeper's child, by its pidfd.
+    pub(super) fn watch(&self, container: &Arc<Container>, pidfd: Arc<OwnedFd>) {
+        let (Some(core), container) = (self.arc(), container.clone()) else { return };
+        self.tokio.spawn(async move {
+            let Ok(copy) = pidfd.try_clone() else { return };
+            let Ok(polled) = sys::readiness(copy, tokio::io::Interest::READABLE) else { return };
+            if polled.readable().await.is_ok() {
+                tokio::task::spawn_blocking(move || core.finish_unseen(&container, Some(&pidfd)));
+            }
+        });
+    }
+
+    /// Accounts for an end that the keeper did not tell us of: by its exit file, or by the kernel's memory, or not.
+    pub(super) fn finish_unseen(&self, container: &Arc<Container>, pidfd: Option<&OwnedFd>) {
+        let id = container.record().id;
+        let written = ExitRecord::read(&self.places.exit_file(&id));
+        let remembered = || {
+            let status = sys::pidfd_exit_status(pidfd?)?;
+            Some(ExitRecord::from_wait_status(status, clock::now_nanos()))
+        };
+        match written.or_else(remembered) {
+            Some(record) => self.finish(container, record, None),
+            None => {
+                let record = ExitRecord { code: UNKNOWN_CODE, at: clock::now_nanos() };
+                self.finish(container, record, Some("Unknown"));
+            }
+        }
+    }
+}

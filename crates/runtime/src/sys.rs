@@ -1,0 +1,261 @@
+//! The kernel's calls that no safe crate offers, each wrapped so that its callers need no `unsafe`.
+//!
+//! Everything else goes through rustix. The functions here say nothing about containers.
+#![allow(unsafe_code, reason = "the one place of this crate that speaks to the kernel by hand")]
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// What a `clone3` gave the caller.
+#[derive(Debug)]
+pub(crate) enum Forked {
+    /// We are the new process.
+    Child,
+    /// The new process, seen from its parent.
+    Parent {
+        /// Its process id in our pid namespace.
+        pid: i32,
+    },
+}
+
+/// Forks with namespace flags. Only for single-threaded processes, where the child may go on running Rust.
+pub(crate) fn fork_with(flags: u64) -> io::Result<Forked> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct CloneArgs {
+        flags: u64,
+        pidfd: u64,
+        child_tid: u64,
+        parent_tid: u64,
+        exit_signal: u64,
+        rest: [u64; 6],
+    }
+    let args = CloneArgs { flags, exit_signal: libc::SIGCHLD as u64, ..Default::default() };
+    // SAFETY: `args` outlives the call and has the size that is passed; no CLONE_VM, so the child owns its memory.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Forked::Child),
+        pid => Ok(Forked::Parent { pid: pid as i32 }),
+    }
+}
+
+/// Makes a command's process nobody's child and the leader of a session of its own.
+pub(crate) fn detach(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: between fork and exec only fork, _exit and setsid are called, all async-signal-safe.
+    unsafe {
+        command.pre_exec(|| match libc::fork() {
+            -1 => Err(io::Error::last_os_error()),
+            0 => check(libc::setsid()),
+            _ => libc::_exit(0),
+        });
+    }
+}
+
+/// Leaves the process at once, running no destructors of the parent's data.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// Moves the calling thread (or its future children, for pid namespaces) into namespaces named by `fd`.
+pub(crate) fn setns(fd: impl AsFd, kinds: i32) -> io::Result<()> {
+    // SAFETY: plain descriptor and flags.
+    check(unsafe { libc::setns(fd.as_fd().as_raw_fd(), kinds) })
+}
+
+/// Gives the calling thread namespaces of its own.
+pub(crate) fn unshare(kinds: i32) -> io::Result<()> {
+    // SAFETY: plain flags; CLONE_FILES and CLONE_VM are never among them.
+    check(unsafe { libc::unshare(kinds) })
+}
+
+/// `mount_setattr(2)` on a mount that `fd` names.
+pub(crate) fn mount_setattr(
+    fd: impl AsFd,
+    recursive: bool,
+    set: u64,
+    clear: u64,
+    propagation: u64,
+) -> io::Result<()> {
+    #[repr(C)]
+    struct Attributes {
+        set: u64,
+        clear: u64,
+        propagation: u64,
+        user_namespace: u64,
+    }
+    const AT_RECURSIVE: i32 = 0x8000;
+    let attributes = Attributes { set, clear, propagation, user_namespace: 0 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a C string, `attributes` has the size that is passed and outlives the call.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<Attributes>(),
+        )
+    };
+    check(done as i32)
+}
+
+/// Marks every descriptor from `first` on as closed by `exec`.
+pub(crate) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    // SAFETY: only changes the close-on-exec flag of descriptors.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first as u32, u32::MAX, CLOSE_RANGE_CLOEXEC) };
+    check(done as i32)
+}
+
+/// Replaces the process image; returns only the reason why it could not.
+pub(crate) fn execve(path: &CStr, args: &[CString], env: &[CString]) -> io::Error {
+    let (args, env) = (pointers(args), pointers(env));
+    // SAFETY: both arrays end in a null pointer and their strings outlive the call.
+    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Replaces the process image by the file that `fd` names.
+pub(crate) fn execveat(fd: impl AsFd, name: &CStr, args: &[CString], env: &[CString]) -> io::Error {
+    let (args, env) = (pointers(args), pointers(env));
+    // SAFETY: as for `execve`.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            fd.as_fd().as_raw_fd(),
+            name.as_ptr(),
+            args.as_ptr(),
+            env.as_ptr(),
+            if name.is_empty() { libc::AT_EMPTY_PATH } else { 0 },
+        )
+    };
+    io::Error::last_os_error()
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// `prctl` with up to two plain arguments.
+pub(crate) fn prctl(option: i32, first: u64, second: u64) -> io::Result<()> {
+    // SAFETY: the options used (capabilities, dumpable, keepcaps, no_new_privs) take integers only.
+    check(unsafe { libc::prctl(option, first, second, 0, 0) })
+}
+
+/// Sets the calling thread's effective, permitted and inheritable capabilities.
+pub(crate) fn capset(effective: u64, permitted: u64, inheritable: u64) -> io::Result<()> {
+    const VERSION_3: u32 = 0x2008_0522;
+    let header: [u32; 2] = [VERSION_3, 0];
+    let half = |shift: u32| [effective, permitted, inheritable].map(|set| (set >> shift) as u32);
+    let data: [[u32; 3]; 2] = [half(0), half(32)];
+    // SAFETY: header and data have the layout of capability version 3.
+    check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) } as i32)
+}
+
+/// Installs a seccomp filter for the calling thread; `program` holds the kernel's `sock_filter`s.
+pub(crate) fn install_seccomp(program: &[u64], flags: u64) -> io::Result<()> {
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        filter: *const u64,
+    }
+    let length = u16::try_from(program.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let program = Program { length, filter: program.as_ptr() };
+    // SAFETY: a `sock_filter` is eight bytes with the layout of our packed words; the kernel copies and checks it.
+    let done =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    check(done as i32)
+}
+
+/// Sends one of the real-time signals, which rustix does not name.
+pub(crate) fn kill_real_time(pid: i32, signal: i32) {
+    // SAFETY: plain numbers; a pid that is gone is an error that the caller does not need.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// Undoes what Rust's start-up and we did to signals: all unblocked, all at their default action.
+pub(crate) fn reset_signals() {
+    const LAST_SIGNAL: i32 = 64;
+    // SAFETY: setting SIG_DFL and an empty mask has no preconditions; failures for KILL and STOP are expected.
+    unsafe {
+        for signal in 1..=LAST_SIGNAL {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+/// Blocks SIGCHLD and returns a descriptor that becomes readable when children end.
+pub(crate) fn child_signals() -> io::Result<OwnedFd> {
+    // SAFETY: the set is initialised by sigemptyset before use; the new descriptor is ours alone.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        check(libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()))?;
+        let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        check(fd)?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// Takes over a descriptor whose number was handed to us (by exec, or by a received message).
+pub(crate) fn adopt(fd: RawFd) -> OwnedFd {
+    // SAFETY: callers pass numbers of descriptors that nothing else in this process owns.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Puts a copy of `fd` at the given number, open across exec.
+pub(crate) fn dup_to(fd: impl AsFd, number: RawFd) -> io::Result<()> {
+    // SAFETY: only 0, 1 and 2 are ever targets, which no `OwnedFd` of ours owns.
+    check(unsafe { libc::dup2(fd.as_fd().as_raw_fd(), number) })
+}
+
+/// The exit status that the kernel remembers for a process that is gone, where it does (Linux 6.15, `PIDFD_GET_INFO`).
+pub(crate) fn pidfd_exit_status(pidfd: impl AsFd) -> Option<i32> {
+    /// Size of the first version of `struct pidfd_info`, and where its mask and exit code stand.
+    const SIZE: usize = 64;
+    const EXIT_CODE_AT: usize = 60;
+    const WANT_EXIT: u64 = 1 << 3;
+    /// `_IOWR(0xFF, 11, struct pidfd_info)`.
+    const PIDFD_GET_INFO: libc::c_ulong = 0xC000_FF0B | ((SIZE as libc::c_ulong) << 16);
+    let mut info = [0u8; SIZE];
+    info[..8].copy_from_slice(&WANT_EXIT.to_ne_bytes());
+    // SAFETY: the kernel writes at most the bytes that the request number names, which is the buffer's size.
+    let done = unsafe { libc::ioctl(pidfd.as_fd().as_raw_fd(), PIDFD_GET_INFO, info.as_mut_ptr()) };
+    let mask = u64::from_ne_bytes(info[..8].try_into().ok()?);
+    let code = i32::from_ne_bytes(info[EXIT_CODE_AT..].try_into().ok()?);
+    (done == 0 && mask & WANT_EXIT != 0).then_some(code)
+}
+
+/// A descriptor whose readiness the asynchronous runtime watches.
+pub(crate) fn readiness(
+    fd: OwnedFd,
+    interest: tokio::io::Interest,
+) -> io::Result<tokio::io::unix::AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` names the same open descriptor until it is dropped, which the `AsyncFd` does after
+    // deregistering it.
+    unsafe { tokio::io::unix::AsyncFd::register_with_interest(fd, interest) }
+        .map_err(|error| error.into_parts().1)
+}
+
+/// A raw `bpf(2)` call; `attributes` is the union's bytes.
+pub(crate) fn bpf(command: i32, attributes: &mut [u8]) -> io::Result<i32> {
+    // SAFETY: pointers inside `attributes` are the caller's to keep alive; the kernel validates everything else.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_mut_ptr(), attributes.len() as u32) }
+            as i32;
+    check(result)?;
+    Ok(result)
+}
+
+fn check(result: i32) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,9 @@
+//! The runtime as the node agent sees it: over CRI, with real containers from a busybox image.
+//!
+//! Needs root. Every test has an instance of its own (directories, bridge, rules, cgroups) and removes it whole.
+
+mod world;
+
+mod lifecycle;
+mod network;
+mod restart;

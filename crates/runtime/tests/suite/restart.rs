@@ -1,0 +1,105 @@
+//! kill -9 of the runtime: containers live, output flows, ends are known; and purge leaves nothing.
+
+use cri::*;
+
+use crate::world::*;
+
+#[tokio::test]
+async fn containers_outlive_the_runtime() {
+    let mut world = World::with_network().await;
+    let (id, config, ip) = world.networked(|_| {}).await;
+    let sandbox = (id, config);
+    let script = "n=0; while [ ! -e /stop ]; do n=$((n+1)); echo $n; sleep 0.01; done; exit 9";
+    let lives = world.launch(&sandbox, shell(script)).await;
+    let dies = world
+        .launch(
+            &sandbox,
+            Wish {
+                name: "dies",
+                ..shell("while [ ! -e /data/go ]; do sleep 0.01; done; echo bye; exit 6").with({
+                    let host_path = world.path("data").to_string_lossy().into_owned();
+                    move |c| {
+                        c.mounts =
+                            vec![Mount { host_path, container_path: "/data".into(), ..Default::default() }]
+                    }
+                })
+            },
+        )
+        .await;
+    world.wait_log("main", "5\n").await;
+    world.crash();
+    std::fs::write(world.path("data/go"), "").expect("a file");
+    let exit = world.path(&format!("state/containers/{dies}/exit"));
+    wait("the keeper writes the end down", || async { exit.exists() }).await;
+    world.restart().await;
+    let status = world.wait_exited(&dies).await;
+    assert_eq!((status.exit_code, status.reason.as_str()), (6, "Error"));
+    wait("its last words are in the log", || async { world.log("dies") == "bye\n" }).await;
+    assert_eq!(world.status(&lives).await.state(), ContainerState::ContainerRunning);
+    let before = world.log("main").lines().count();
+    wait("output goes on", || async { world.log("main").lines().count() > before + 5 }).await;
+    let (code, _, _) = world.exec(&lives, "touch /stop").await;
+    assert_eq!(code, 0);
+    assert_eq!(world.wait_exited(&lives).await.exit_code, 9);
+    let log = world.log("main");
+    let numbers: Vec<u32> = log.lines().filter_map(|l| l.parse().ok()).collect();
+    assert_eq!(numbers, (1..=numbers.len() as u32).collect::<Vec<_>>(), "nothing lost, nothing twice");
+    let request = PodSandboxStatusRequest { pod_sandbox_id: sandbox.0.clone(), verbose: false };
+    let status = world.client.pod_sandbox_status(request).await.expect("a status").status.expect("a status");
+    assert_eq!(status.network.map(|n| n.ip), Some(ip.clone()));
+    let (_, _, fresh) = world.networked(|_| {}).await;
+    assert_ne!(fresh, ip);
+}
+
+#[tokio::test]
+async fn ends_are_seen_without_the_keeper_too() {
+    let mut world = World::new().await;
+    let sandbox = world.sandbox().await;
+    let id =
+        world.launch(&sandbox, shell("echo up; while [ ! -e /stop ]; do sleep 0.02; done; exit 4")).await;
+    world.wait_log("main", "up").await;
+    world.crash();
+    let keeper = keeper_of(&world);
+    rustix::process::kill_process(keeper, rustix::process::Signal::KILL).expect("killed");
+    world.restart().await;
+    assert_eq!(world.status(&id).await.state(), ContainerState::ContainerRunning);
+    let (code, _, _) = world.exec(&id, "touch /stop").await;
+    assert_eq!(code, 0);
+    let status = world.wait_exited(&id).await;
+    // Known where the kernel remembers (6.15); 255 and "Unknown" elsewhere.
+    let seen = (status.exit_code, status.reason.as_str());
+    assert!(seen == (4, "Error") || seen == (255, "Unknown"), "{seen:?}");
+}
+
+/// The keeper, found by the socket that it listens on.
+fn keeper_of(world: &World) -> rustix::process::Pid {
+    let stderr = world.path("state/keeper.log");
+    for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+        let Some(pid) =
+            entry.file_name().to_str().and_then(|n| n.parse().ok()).and_then(rustix::process::Pid::from_raw)
+        else {
+            continue;
+        };
+        if std::fs::read_link(entry.path().join("fd/2")).is_ok_and(|path| path == stderr) {
+            return pid;
+        }
+    }
+    panic!("no keeper runs");
+}
+
+#[tokio::test]
+async fn purge_leaves_nothing() {
+    let mut world = World::with_network().await;
+    let (id, config, _) = world.networked(|c| set_namespaces(c, |o| o.pid = NamespaceMode::Pod.into())).await;
+    let sandbox = (id, config);
+    world.launch(&sandbox, shell("sleep 1000 & sleep 1000")).await;
+    world.sandbox().await;
+    assert!(!world.run_server("purge"), "a served instance is not purged");
+    world.crash();
+    assert!(world.leftovers().len() >= 4);
+    assert!(world.run_server("purge"));
+    assert_eq!(world.leftovers(), Vec::<String>::new());
+    assert!(!world.path("state").exists());
+    assert_eq!(std::fs::read_dir(world.path("root/layers")).map_or(0, Iterator::count), 0);
+    world.restart().await;
+}
