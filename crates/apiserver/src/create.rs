@@ -2,7 +2,7 @@
 
 use crate::codec;
 use crate::decode::Form;
-use crate::limits::{AWAITED_STEP, MAX_AWAITED_STEPS, MAX_NAME_TRIES};
+use crate::limits::{AWAIT_TIMEOUT, MAX_NAME_TRIES};
 use crate::metadata;
 use crate::model::Applying;
 use crate::reply::Reply;
@@ -27,7 +27,7 @@ impl Writing<'_> {
             let kind = &self.served.kind;
             return Err(Status::method_not_allowed(&kind.group, &kind.resource, "create"));
         }
-        self.wait_for_awaited(&object).await;
+        self.wait_for_others(&object).await;
         let generate = object.metadata.name.is_empty() && !object.metadata.generate_name.is_empty();
         let mut taken = Status::internal("no name was tried");
         for _ in 0..if generate { MAX_NAME_TRIES } else { 1 } {
@@ -43,16 +43,21 @@ impl Writing<'_> {
         Err(taken)
     }
 
-    /// Waits a moment for what a controller is making right now: the default service account of a new namespace.
-    async fn wait_for_awaited(&self, object: &Object) {
-        let request = self.admission(Operation::Create, Some(object.clone()), None);
-        let (chain, view) = (&self.server.admission, ServerView(self.server));
-        for _ in 0..MAX_AWAITED_STEPS {
-            if admission::awaits(chain, &request, &view).is_none() {
-                return;
-            }
-            tokio::time::sleep(AWAITED_STEP).await;
+    /// Waits a moment for what a controller is about to make and admission would miss: the service account `default` of
+    /// a new namespace.
+    async fn wait_for_others(&self, object: &Object) {
+        let asked = self.admission(Operation::Create, Some(object.clone()), None);
+        let view = ServerView(self.server);
+        let Some(awaited) = admission::awaits(&self.server.admission, &asked, &view) else { return };
+        let catalog = self.server.catalog();
+        let served = catalog.find_any(&awaited.group, &awaited.resource);
+        let Some(key) = served.and_then(|s| s.kind.key(&awaited.namespace, &awaited.name)) else { return };
+        let Ok(mut watcher) = self.server.store.watch(&key, self.server.store.revision()) else { return };
+        if self.server.store.get(&key).is_some() {
+            return;
         }
+        // Whatever comes, admission looks again.
+        let _ = tokio::time::timeout(AWAIT_TIMEOUT, std::future::poll_fn(|cx| watcher.poll_next(cx))).await;
     }
 
     /// One try; the inner error is a name that is taken.

@@ -49,6 +49,8 @@ mod service;
 mod shell;
 mod special;
 mod stage;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod update;
 mod watch;

@@ -59,7 +59,5 @@ pub const MAX_OPENAPI_DOCUMENTS: usize = 64;
 pub const MAX_FINISHED: usize = 500;
 /// Time to reach a kubelet or a pod.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pause between two looks for what a write waits for.
-pub const AWAITED_STEP: Duration = Duration::from_millis(10);
-/// Looks for what a write waits for, before it goes on and is refused. Upstream waits up to two seconds.
-pub const MAX_AWAITED_STEPS: usize = 200;
+/// Time to wait for what admission would miss. Upstream waits up to two seconds.
+pub const AWAIT_TIMEOUT: Duration = Duration::from_secs(2);

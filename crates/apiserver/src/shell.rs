@@ -46,8 +46,8 @@ impl ApiServer {
         self.finish(admitted, reply, None, upgrade).await
     }
 
-    /// Answers one request of a caller in this process.
-    pub(crate) async fn respond_here(
+    /// Answers one request of a caller in this process: the whole way, from authentication to the commit.
+    pub async fn handle(
         self: Arc<Self>,
         request: Request<Bytes>,
         peer: Peer,

@@ -28,7 +28,7 @@ impl Transport for InProcess {
         request: http::Request<Bytes>,
     ) -> BoxFuture<'static, Result<http::Response<Body>, TransportError>> {
         let (server, peer) = (self.server.clone(), Peer::Known(self.user.clone()));
-        Box::pin(async move { Ok(server.respond_here(request, peer).await.map(boxed)) })
+        Box::pin(async move { Ok(server.handle(request, peer).await.map(boxed)) })
     }
 }
 

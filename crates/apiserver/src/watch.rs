@@ -12,7 +12,7 @@ use bytes::Bytes;
 use meta::Status;
 use serde_json::json;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use store::{Entry, Event, EventKind, RevisionError, Store, Watcher};
 
 /// A watch between two chunks.
@@ -141,15 +141,6 @@ impl WatchSession {
             (true, true) => Poll::Ready(None),
             (true, false) => Poll::Pending,
         }
-    }
-
-    /// Everything that is there now, for callers that don't wait.
-    pub(crate) fn drain(&mut self) -> Vec<u8> {
-        let mut all = Vec::new();
-        while let Poll::Ready(Some(chunk)) = self.poll_chunk(&mut Context::from_waker(Waker::noop())) {
-            all.extend_from_slice(&chunk);
-        }
-        all
     }
 
     /// A bookmark, if the client wants them and the revision has moved on since it heard of one.

@@ -1,0 +1,57 @@
+//! Patches of all types.
+
+use super::World;
+use expect_test::expect;
+
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+
+fn deployment() -> &'static str {
+    r#"{"metadata":{"name":"web"},"spec":{"replicas":2,"selector":{"matchLabels":{"app":"web"}},
+    "template":{"metadata":{"labels":{"app":"web"}},"spec":{"containers":[{"name":"c","image":"nginx"}]}}}}"#
+}
+
+#[test]
+fn four_ways_to_patch() {
+    let w = World::new();
+    w.ok(&format!("POST {DEPLOYMENTS}\n\n{}", deployment()));
+    let images = |v: &serde_json::Value| -> Vec<String> {
+        let list = v["spec"]["template"]["spec"]["containers"].as_array().unwrap();
+        list.iter().map(|c| format!("{}={}", c["name"].as_str().unwrap(), c["image"].as_str().unwrap())).collect()
+    };
+    let patch = |media: &str, body: &str| w.ok(&format!("PATCH {DEPLOYMENTS}/web\nContent-Type: {media}\n\n{body}"));
+    let v = patch("application/json-patch+json", r#"[{"op":"replace","path":"/spec/replicas","value":3}]"#);
+    assert_eq!((&v["spec"]["replicas"], &v["metadata"]["generation"]), (&3.into(), &2.into()));
+    let v = patch("application/merge-patch+json", r#"{"metadata":{"labels":{"a":"b"}}}"#);
+    assert_eq!((&v["metadata"]["labels"]["a"], &v["metadata"]["generation"]), (&"b".into(), &2.into()));
+    let v = patch(
+        "application/strategic-merge-patch+json",
+        r#"{"spec":{"template":{"spec":{"containers":[{"name":"d","image":"busybox"}]}}}}"#,
+    );
+    assert_eq!(images(&v), ["d=busybox", "c=nginx"]);
+    w.fails(&format!("PATCH {DEPLOYMENTS}/web\nContent-Type: application/json\n\n{{}}"), expect![[]]);
+    w.fails(
+        &format!("PATCH {DEPLOYMENTS}/web\nContent-Type: application/merge-patch+json\n\n{{\"spec\":{{\"replicas\":-1}}}}"),
+        expect![[]],
+    );
+    w.fails(
+        &format!("PATCH {DEPLOYMENTS}/web?fieldValidation=Strict\nContent-Type: application/merge-patch+json\n\n{{\"spec\":{{\"foo\":1}}}}"),
+        expect![[]],
+    );
+    w.fails(&format!("PATCH {DEPLOYMENTS}/no\nContent-Type: application/merge-patch+json\n\n{{}}"), expect![[]]);
+}
+
+#[test]
+fn apply_creates_and_finds_conflicts() {
+    let w = World::new();
+    let cm = "/api/v1/namespaces/default/configmaps/a";
+    let apply = |query: &str, data: &str| {
+        let body = format!("{{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{{\"name\":\"a\"}},\"data\":{data}}}");
+        format!("PATCH {cm}?{query}\nContent-Type: application/apply-patch+yaml\n\n{body}")
+    };
+    w.fails(&apply("", "{}"), expect![[]]);
+    let (code, body, _) = w.ask(&apply("fieldManager=one", r#"{"k":"v","l":"m"}"#));
+    assert_eq!(code, 201, "{body}");
+    w.fails(&apply("fieldManager=two", r#"{"k":"w"}"#), expect![[]]);
+    w.check(&apply("fieldManager=two&force=true", r#"{"k":"w"}"#), expect![[]]);
+    w.check(&apply("fieldManager=one", r#"{}"#), expect![[]]);
+}

@@ -1,0 +1,102 @@
+//! Status, scale, binding, eviction, tokens, services' addresses.
+
+use super::World;
+use expect_test::expect;
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+fn pod(w: &World, name: &str) {
+    w.ok(&format!("POST {PODS}\n\n{{\"metadata\":{{\"name\":\"{name}\",\"labels\":{{\"app\":\"web\"}}}},\"spec\":{{\"containers\":[{{\"name\":\"c\",\"image\":\"x\"}}]}}}}"));
+}
+
+#[test]
+fn a_pod_is_bound_runs_and_is_deleted_with_grace() {
+    let w = World::new();
+    pod(&w, "a");
+    let bind = r#"{"target":{"kind":"Node","name":"n1"}}"#;
+    w.check(&format!("POST {PODS}/a/binding\n\n{bind}"), expect![[]]);
+    w.fails(&format!("POST {PODS}/a/binding\n\n{bind}"), expect![[]]);
+    let v = w.ok(&format!("PATCH {PODS}/a/status\nContent-Type: application/merge-patch+json\n\n{{\"status\":{{\"phase\":\"Running\"}},\"spec\":{{\"nodeName\":\"n2\"}}}}"));
+    assert_eq!((&v["status"]["phase"], &v["spec"]["nodeName"]), (&"Running".into(), &"n1".into()));
+    let v = w.ok(&format!("GET {PODS}?fieldSelector=spec.nodeName%3Dn1,status.phase%3DRunning"));
+    assert_eq!(v["items"].as_array().unwrap().len(), 1);
+    let v = w.ok(&format!("DELETE {PODS}/a"));
+    assert_eq!(v["metadata"]["deletionGracePeriodSeconds"], 30);
+    assert_eq!(v["metadata"]["deletionTimestamp"], "2025-06-15T15:07:10Z");
+    let v = w.ok(&format!("DELETE {PODS}/a?gracePeriodSeconds=0"));
+    assert_eq!(v["kind"], "Pod");
+    w.fails(&format!("GET {PODS}/a"), expect![[]]);
+    pod(&w, "b");
+    w.ok(&format!("DELETE {PODS}/b"));
+    w.fails(&format!("GET {PODS}/b"), expect![[]]);
+}
+
+#[test]
+fn evictions_heed_budgets() {
+    let w = World::new();
+    pod(&w, "a");
+    w.ok(&format!("POST {PODS}/a/binding\n\n{{\"target\":{{\"name\":\"n1\"}}}}"));
+    w.ok(&format!("PATCH {PODS}/a/status\nContent-Type: application/merge-patch+json\n\n{{\"status\":{{\"phase\":\"Running\",\"conditions\":[{{\"type\":\"Ready\",\"status\":\"True\"}}]}}}}"));
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    w.ok(&format!("POST {budgets}\n\n{{\"metadata\":{{\"name\":\"b\"}},\"spec\":{{\"minAvailable\":1,\"selector\":{{\"matchLabels\":{{\"app\":\"web\"}}}}}}}}"));
+    let evict = format!("POST {PODS}/a/eviction\n\n{{\"apiVersion\":\"policy/v1\",\"kind\":\"Eviction\",\"metadata\":{{\"name\":\"a\"}}}}");
+    w.check(&evict, expect![[]]);
+    w.ok(&format!("PATCH {budgets}/b/status\nContent-Type: application/merge-patch+json\n\n{{\"status\":{{\"observedGeneration\":1,\"disruptionsAllowed\":0,\"currentHealthy\":1,\"desiredHealthy\":1,\"expectedPods\":1}}}}"));
+    w.check(&evict, expect![[]]);
+    w.ok(&format!("PATCH {budgets}/b/status\nContent-Type: application/merge-patch+json\n\n{{\"status\":{{\"disruptionsAllowed\":1}}}}"));
+    w.check(&evict, expect![[]]);
+    let v = w.ok(&format!("GET {budgets}/b"));
+    assert_eq!(v["status"]["disruptionsAllowed"], 0);
+}
+
+#[test]
+fn scale_is_a_view() {
+    let w = World::new();
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    w.ok(&format!("POST {deployments}\n\n{{\"metadata\":{{\"name\":\"web\"}},\"spec\":{{\"selector\":{{\"matchLabels\":{{\"app\":\"web\"}}}},\"template\":{{\"metadata\":{{\"labels\":{{\"app\":\"web\"}}}},\"spec\":{{\"containers\":[{{\"name\":\"c\",\"image\":\"x\"}}]}}}}}}}}"));
+    w.check(&format!("GET {deployments}/web/scale"), expect![[]]);
+    w.check(&format!("PATCH {deployments}/web/scale\nContent-Type: application/merge-patch+json\n\n{{\"spec\":{{\"replicas\":5}}}}"), expect![[]]);
+    w.fails(&format!("PUT {deployments}/web/scale\n\n{{\"metadata\":{{\"name\":\"web\",\"namespace\":\"default\"}},\"spec\":{{\"replicas\":-1}}}}"), expect![[]]);
+    assert_eq!(w.ok(&format!("GET {deployments}/web"))["spec"]["replicas"], 5);
+}
+
+#[test]
+fn services_get_addresses_and_ports() {
+    let w = World::new();
+    let services = "/api/v1/namespaces/default/services";
+    let make = |name: &str, spec: &str| format!("POST {services}\n\n{{\"metadata\":{{\"name\":\"{name}\"}},\"spec\":{{\"ports\":[{{\"port\":80{}}}]}}}}", spec);
+    let v = w.ok(&make("a", ""));
+    assert!(v["spec"]["clusterIP"].as_str().unwrap().starts_with("10.96.0."), "{v}");
+    let fixed = |name: &str, ip: &str| format!("POST {services}\n\n{{\"metadata\":{{\"name\":\"{name}\"}},\"spec\":{{\"clusterIP\":\"{ip}\",\"ports\":[{{\"port\":80}}]}}}}");
+    w.fails(&fixed("b", "10.96.0.1"), expect![[]]);
+    w.fails(&fixed("b", "10.1.0.1"), expect![[]]);
+    w.ok(&fixed("b", "10.96.0.7"));
+    w.ok(&format!("DELETE {services}/b"));
+    w.ok(&fixed("c", "10.96.0.7"));
+    let node_port = |name: &str, port: &str| format!("POST {services}\n\n{{\"metadata\":{{\"name\":\"{name}\"}},\"spec\":{{\"type\":\"NodePort\",\"ports\":[{{\"port\":80,\"nodePort\":{port}}}]}}}}");
+    w.ok(&node_port("d", "30080"));
+    w.fails(&node_port("e", "30080"), expect![[]]);
+    w.fails(&node_port("e", "80"), expect![[]]);
+    let v = w.ok(&format!("POST {services}?dryRun=All\n\n{{\"metadata\":{{\"name\":\"f\"}},\"spec\":{{\"type\":\"NodePort\",\"ports\":[{{\"port\":80}}]}}}}"));
+    assert!(v["spec"]["ports"][0]["nodePort"].as_u64().unwrap() >= 30000);
+}
+
+#[test]
+fn tokens_are_made_and_taken() {
+    let w = World::new();
+    w.ok("POST /api/v1/namespaces/default/serviceaccounts\n\n{\"metadata\":{\"name\":\"bot\"}}");
+    let v = w.ok("POST /api/v1/namespaces/default/serviceaccounts/bot/token\n\n{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"TokenRequest\",\"spec\":{}}");
+    let token = v["status"]["token"].as_str().unwrap();
+    let v = w.ok(&format!("anonymous@POST /apis/authentication.k8s.io/v1/selfsubjectreviews\nAuthorization: Bearer {token}\n\n{{}}"));
+    assert_eq!(v["status"]["userInfo"]["username"], "system:serviceaccount:default:bot");
+    w.fails("anonymous@GET /api\nAuthorization: Bearer nonsense", expect![[]]);
+}
+
+#[test]
+fn namespaces_end_when_their_finalizers_are_gone() {
+    let w = World::new();
+    w.ok("POST /api/v1/namespaces\n\n{\"metadata\":{\"name\":\"x\"}}");
+    w.check("DELETE /api/v1/namespaces/x", expect![[]]);
+    w.check("PUT /api/v1/namespaces/x/finalize\n\n{\"metadata\":{\"name\":\"x\"},\"spec\":{\"finalizers\":[]}}", expect![[]]);
+    w.fails("GET /api/v1/namespaces/x", expect![[]]);
+}
