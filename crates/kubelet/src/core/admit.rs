@@ -19,6 +19,21 @@ fn reject(reason: &str, message: impl Into<String>) -> Result<(), Rejection> {
     Err(Rejection { reason: reason.to_owned(), message: message.into() })
 }
 
+/// The reason as an event has it: events' reasons are a fixed list of words, the rest share one.
+pub fn known_reason(reason: &str) -> &'static str {
+    const KNOWN: &[&str] = &[
+        "OutOfcpu",
+        "OutOfmemory",
+        "OutOfephemeral-storage",
+        "OutOfpods",
+        "NodeAffinity",
+        "NodePorts",
+        "TaintToleration",
+        "PodOSNotSupported",
+    ];
+    KNOWN.iter().find(|k| **k == reason).copied().unwrap_or("UnexpectedAdmissionError")
+}
+
 /// Decides on `pod`, given the pods that are admitted already.
 pub fn admit<'a>(
     pod: &Pod,

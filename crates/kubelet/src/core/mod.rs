@@ -16,6 +16,7 @@ pub mod local;
 pub mod machine;
 pub mod observe;
 pub mod ops;
+pub mod patch;
 pub mod phase;
 pub mod podspec;
 pub mod probe;

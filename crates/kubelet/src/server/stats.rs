@@ -1,0 +1,208 @@
+//! What pods use: `/stats/summary`, `/metrics/resource` (`pkg/kubelet/server/stats`,
+//! `pkg/kubelet/metrics/collectors/resource_metrics.go`).
+
+use super::{Answer, answer, text};
+use crate::core::observe::{CONTAINER_NAME_LABEL, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL};
+use crate::core::{conditions, podspec};
+use crate::shell::{Context, now};
+use cri::{ContainerStats, ListContainerStatsRequest};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// The kernel's clock ticks a second.
+const TICKS: u64 = 100;
+
+struct Used {
+    uid: String,
+    namespace: String,
+    pod: String,
+    container: String,
+    cpu_nanos: u64,
+    nano_cores: Option<u64>,
+    working_set: u64,
+    usage: u64,
+    rss: u64,
+    disk: u64,
+    at: i64,
+}
+
+fn used(s: ContainerStats) -> Option<Used> {
+    let labels = s.attributes?.labels;
+    let label = |k: &str| labels.get(k).cloned();
+    let (cpu, memory) = (s.cpu.unwrap_or_default(), s.memory.unwrap_or_default());
+    let number = |n: &Option<cri::UInt64Value>| n.as_ref().map_or(0, |n| n.value);
+    Some(Used {
+        uid: label(POD_UID_LABEL)?,
+        namespace: label(POD_NAMESPACE_LABEL)?,
+        pod: label(POD_NAME_LABEL)?,
+        container: label(CONTAINER_NAME_LABEL)?,
+        cpu_nanos: number(&cpu.usage_core_nano_seconds),
+        nano_cores: cpu.usage_nano_cores.map(|n| n.value),
+        working_set: number(&memory.working_set_bytes),
+        usage: number(&memory.usage_bytes),
+        rss: number(&memory.rss_bytes),
+        disk: s.writable_layer.and_then(|w| w.used_bytes).map_or(0, |n| n.value),
+        at: cpu.timestamp,
+    })
+}
+
+async fn all(ctx: &Context) -> Result<Vec<Used>, Box<Answer>> {
+    let listed = ctx.runtime.list_container_stats(ListContainerStatsRequest { filter: None }).await;
+    let stats = listed.map_err(|e| Box::new(text(500, &e.to_string())))?.stats;
+    Ok(stats.into_iter().filter_map(used).collect())
+}
+
+fn stamp(nanos: i64) -> Value {
+    let t =
+        jiff::Timestamp::from_nanosecond(i128::from(nanos)).ok().filter(|_| nanos > 0).unwrap_or_else(now);
+    json!(Time(conditions::whole_second(t)))
+}
+
+/// CPU time in nanoseconds and working set in bytes of the whole machine.
+fn machine() -> (u64, u64, u64) {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let fields = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    let ticks: Vec<u64> = fields.filter_map(|n| n.parse().ok()).collect();
+    let busy = |i: usize| ticks.get(i).copied().unwrap_or(0);
+    let cpu = (busy(0) + busy(1) + busy(2) + busy(5) + busy(6) + busy(7)) * (1_000_000_000 / TICKS);
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = info.lines().find_map(|l| l.strip_prefix(name));
+        line.and_then(|l| l.split_whitespace().next()).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) * 1024
+    };
+    let total = field("MemTotal:");
+    (cpu, total.saturating_sub(field("MemAvailable:")), field("MemAvailable:"))
+}
+
+/// `/stats/summary`.
+pub(crate) async fn summary(ctx: &Context) -> Answer {
+    let list = match all(ctx).await {
+        Ok(l) => l,
+        Err(a) => return *a,
+    };
+    let mut pods: BTreeMap<String, Vec<Used>> = BTreeMap::new();
+    for u in list {
+        pods.entry(u.uid.clone()).or_default().push(u);
+    }
+    let pods: Vec<Value> = pods.into_values().map(|c| pod(ctx, &c)).collect();
+    let (cpu, memory, available) = machine();
+    let time = stamp(0);
+    let node = json!({"nodeName": ctx.config.node_name, "startTime": time,
+        "cpu": {"time": time, "usageCoreNanoSeconds": cpu},
+        "memory": {"time": time, "workingSetBytes": memory, "usageBytes": memory, "availableBytes": available}});
+    answer(200, "application/json", json!({"node": node, "pods": pods}).to_string())
+}
+
+fn pod(ctx: &Context, containers: &[Used]) -> Value {
+    let one = |u: &Used| {
+        let time = stamp(u.at);
+        let mut cpu = json!({"time": time, "usageCoreNanoSeconds": u.cpu_nanos});
+        if let Some(n) = u.nano_cores {
+            cpu["usageNanoCores"] = n.into();
+        }
+        json!({"name": u.container, "startTime": time, "cpu": cpu,
+            "memory": {"time": time, "workingSetBytes": u.working_set, "usageBytes": u.usage, "rssBytes": u.rss},
+            "rootfs": {"time": time, "usedBytes": u.disk}})
+    };
+    let total = |f: fn(&Used) -> u64| containers.iter().map(f).sum::<u64>();
+    let first = &containers[0];
+    let time = stamp(first.at);
+    let start = ctx.pod(&first.uid).and_then(|h| podspec::status(&h.pod).start_time.clone());
+    json!({"podRef": {"name": first.pod, "namespace": first.namespace, "uid": first.uid},
+        "startTime": start.map_or_else(|| time.clone(), |t| json!(t)),
+        "containers": containers.iter().map(one).collect::<Vec<_>>(),
+        "cpu": {"time": time, "usageCoreNanoSeconds": total(|u| u.cpu_nanos)},
+        "memory": {"time": time, "workingSetBytes": total(|u| u.working_set), "usageBytes": total(|u| u.usage),
+            "rssBytes": total(|u| u.rss)}})
+}
+
+/// `/metrics/resource`: what metrics-server reads.
+pub(crate) async fn resource_metrics(ctx: &Context) -> Answer {
+    let list = match all(ctx).await {
+        Ok(l) => l,
+        Err(a) => return *a,
+    };
+    let (cpu, memory, _) = machine();
+    let mut out = String::new();
+    let mut family = |name: &str, kind: &str, help: &str, lines: Vec<String>| {
+        let _ = writeln!(out, "# HELP {name} [STABLE] {help}\n# TYPE {name} {kind}");
+        for l in lines {
+            let _ = writeln!(out, "{name}{l}");
+        }
+    };
+    let seconds = |nanos: u64| nanos as f64 / 1e9;
+    let each = |value: &dyn Fn(&Used) -> f64| -> Vec<String> {
+        let line = |u: &Used| {
+            let (c, ns, p) = (&u.container, &u.namespace, &u.pod);
+            format!("{{container={c:?},namespace={ns:?},pod={p:?}}} {} {}", value(u), u.at / 1_000_000)
+        };
+        list.iter().map(line).collect()
+    };
+    let mut pods: BTreeMap<(&str, &str), (f64, f64)> = BTreeMap::new();
+    for u in &list {
+        let p = pods.entry((&u.namespace, &u.pod)).or_default();
+        *p = (p.0 + seconds(u.cpu_nanos), p.1 + u.working_set as f64);
+    }
+    let by_pod = |pick: fn(&(f64, f64)) -> f64| -> Vec<String> {
+        pods.iter().map(|((ns, p), v)| format!("{{namespace={ns:?},pod={p:?}}} {}", pick(v))).collect()
+    };
+    let cpu_help = "Cumulative cpu time consumed by the";
+    let memory_help = "Current working set of the";
+    family(
+        "container_cpu_usage_seconds_total",
+        "counter",
+        &format!("{cpu_help} container in core-seconds"),
+        each(&|u| seconds(u.cpu_nanos)),
+    );
+    family(
+        "container_memory_working_set_bytes",
+        "gauge",
+        &format!("{memory_help} container in bytes"),
+        each(&|u| u.working_set as f64),
+    );
+    family(
+        "node_cpu_usage_seconds_total",
+        "counter",
+        &format!("{cpu_help} node in core-seconds"),
+        vec![format!(" {}", seconds(cpu))],
+    );
+    family(
+        "node_memory_working_set_bytes",
+        "gauge",
+        &format!("{memory_help} node in bytes"),
+        vec![format!(" {memory}")],
+    );
+    family(
+        "pod_cpu_usage_seconds_total",
+        "counter",
+        &format!("{cpu_help} pod in core-seconds"),
+        by_pod(|v| v.0),
+    );
+    family("pod_memory_working_set_bytes", "gauge", &format!("{memory_help} pod in bytes"), by_pod(|v| v.1));
+    family(
+        "resource_scrape_error",
+        "gauge",
+        "1 if there was an error while getting container metrics, 0 otherwise",
+        vec![" 0".to_owned()],
+    );
+    answer(200, TEXT, out)
+}
+
+/// `/metrics`: of the agent itself.
+pub(crate) fn metrics(ctx: &Context) -> Answer {
+    let (pods, containers) = {
+        let all = ctx.pods();
+        (all.len(), all.values().map(|h| h.observed.alive().count()).sum::<usize>())
+    };
+    let mut out = String::new();
+    let _ =
+        writeln!(out, "# HELP kubelet_running_pods [STABLE] Number of pods that have a running pod sandbox");
+    let _ = writeln!(out, "# TYPE kubelet_running_pods gauge\nkubelet_running_pods {pods}");
+    let _ = writeln!(out, "# HELP kubelet_running_containers [ALPHA] Number of containers currently running");
+    let _ = writeln!(out, "# TYPE kubelet_running_containers gauge");
+    let _ = writeln!(out, "kubelet_running_containers{{container_state=\"running\"}} {containers}");
+    answer(200, TEXT, out)
+}

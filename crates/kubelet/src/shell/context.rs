@@ -1,0 +1,100 @@
+//! What every part of the shell shares: the settings, the two doors (API and runtime), and who runs what.
+
+use super::config::Config;
+use super::objects::Objects;
+use super::tell::Teller;
+use super::worker::Message;
+use crate::core::downward::Surroundings;
+use crate::core::sandbox::NodeSettings;
+use crate::core::{NodeView, PodObservation};
+use client::Client;
+use cri::ContainerRuntime;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::mpsc::Sender;
+use tokio::sync::watch;
+
+/// A pod's worker as others see it.
+#[derive(Clone)]
+pub(crate) struct PodHandle {
+    /// Tells the worker.
+    pub sender: Sender<Message>,
+    /// The pod as the worker last saw it, with its present status.
+    pub pod: Arc<Pod>,
+    /// What the runtime says of it.
+    pub observed: Arc<PodObservation>,
+    /// Whether its resources count on the node.
+    pub active: bool,
+}
+
+/// What every part of the shell shares.
+pub(crate) struct Context {
+    pub config: Config,
+    pub client: Client,
+    pub runtime: Arc<dyn ContainerRuntime>,
+    pub view: NodeView,
+    pub settings: NodeSettings,
+    pub around: Surroundings,
+    pub objects: Objects,
+    pub teller: Teller,
+    /// The node as the API has it.
+    pub node: watch::Sender<Arc<Node>>,
+    /// Turns true when the agent ends.
+    pub stop: watch::Sender<bool>,
+    pods: Mutex<HashMap<String, PodHandle>>,
+}
+
+/// The present. The one place in this crate that reads the clock for the core.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// The doors and settings from which a [`Context`] is made.
+pub(crate) struct Parts {
+    pub config: Config,
+    pub client: Client,
+    pub runtime: Arc<dyn ContainerRuntime>,
+    pub view: NodeView,
+    pub settings: NodeSettings,
+    pub around: Surroundings,
+    pub objects: Objects,
+    pub teller: Teller,
+}
+
+impl Context {
+    pub(crate) fn new(p: Parts) -> Self {
+        let Parts { config, client, runtime, view, settings, around, objects, teller } = p;
+        let (node, _) = watch::channel(Arc::new(Node::default()));
+        let (stop, _) = watch::channel(false);
+        let pods = Mutex::new(HashMap::new());
+        Self { config, client, runtime, view, settings, around, objects, teller, node, stop, pods }
+    }
+
+    /// The workers by UID.
+    pub(crate) fn pods(&self) -> MutexGuard<'_, HashMap<String, PodHandle>> {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The worker of the pod with `uid`.
+    pub(crate) fn pod(&self, uid: &str) -> Option<PodHandle> {
+        self.pods().get(uid).cloned()
+    }
+
+    /// The worker of the pod called so; the one with `uid` if that is not empty.
+    pub(crate) fn find_pod(&self, namespace: &str, name: &str, uid: &str) -> Option<PodHandle> {
+        let named = |p: &Pod| {
+            p.metadata.namespace.as_deref() == Some(namespace)
+                && p.metadata.name.as_deref() == Some(name)
+                && (uid.is_empty() || p.metadata.uid.as_deref() == Some(uid))
+        };
+        self.pods().values().find(|h| named(&h.pod)).cloned()
+    }
+
+    /// A pod's directory.
+    pub(crate) fn pod_dir(&self, uid: &str) -> PathBuf {
+        self.config.root.join("pods").join(uid)
+    }
+}

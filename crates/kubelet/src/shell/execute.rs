@@ -1,0 +1,108 @@
+//! Carries out what the core asks for: one function for each op.
+
+use super::{Context, Message, handler, probe, pull, start};
+use crate::core::ops::Op;
+use crate::core::{Outcome, Sandbox, podspec, sandbox};
+use crate::volumes;
+use client::{Api, DeleteOptions};
+use cri::{
+    PodSandboxStatusRequest, RemoveContainerRequest, RemovePodSandboxRequest, RunPodSandboxRequest,
+    StopContainerRequest, StopPodSandboxRequest,
+};
+use k8s_openapi::api::core::v1::Pod;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::Sender;
+
+/// Answers of a runtime may come this much later than the grace that it was given.
+const STOP_SLACK: Duration = Duration::from_secs(30);
+
+/// Carries out one op for `pod`.
+pub(crate) async fn run(ctx: Arc<Context>, pod: Arc<Pod>, sender: Sender<Message>, op: Op) -> Outcome {
+    match op {
+        Op::Mount => Outcome::Mounted(volumes::mount(&ctx, &pod).await),
+        Op::CreateSandbox { attempt } => Outcome::Sandbox(create_sandbox(&ctx, &pod, attempt).await),
+        Op::StopSandbox { id } => {
+            let request = StopPodSandboxRequest { pod_sandbox_id: id.clone() };
+            let r = gone_is_fine(ctx.runtime.stop_pod_sandbox(request).await);
+            Outcome::SandboxStopped(id, r)
+        }
+        Op::EnsureImage { container, image, policy } => {
+            let r = pull::ensure(&ctx, &pod, &container, &image, &policy).await;
+            Outcome::Image(container, r)
+        }
+        Op::Start { container, role, restart_count, sandbox, ips, image_ref } => {
+            let what = start::What { name: container, role, restart_count, sandbox, ips, image_ref };
+            start::start(&ctx, &pod, &sender, what).await
+        }
+        Op::PreStop { id, container, limit } => {
+            handler::pre_stop(&ctx, &pod, &id, &container, limit).await;
+            Outcome::PreStopped(id)
+        }
+        Op::Stop { id, grace } => stop(&ctx, id, grace).await,
+        Op::RemoveContainer { id } => {
+            let request = RemoveContainerRequest { container_id: id.clone() };
+            let r = gone_is_fine(ctx.runtime.remove_container(request).await);
+            Outcome::ContainerRemoved(id, r)
+        }
+        Op::RemoveSandbox { id } => {
+            let request = RemovePodSandboxRequest { pod_sandbox_id: id.clone() };
+            let r = gone_is_fine(ctx.runtime.remove_pod_sandbox(request).await);
+            Outcome::SandboxRemoved(id, r)
+        }
+        Op::Probe { id, container, kind } => {
+            let answer = probe::run(&ctx, &pod, &id, &container, kind).await;
+            Outcome::Probed(id, container, kind, answer)
+        }
+        Op::Unmount => Outcome::Unmounted(volumes::unmount(&ctx, &pod).await),
+        Op::DeletePod => Outcome::Deleted(delete(&ctx, &pod).await),
+        Op::Clear => Outcome::Cleared(volumes::clear(&ctx, &pod).await),
+    }
+}
+
+fn gone_is_fine<T>(r: Result<T, cri::CriError>) -> Result<(), String> {
+    match r {
+        Err(e) if !e.is_not_found() => Err(e.to_string()),
+        _ => Ok(()),
+    }
+}
+
+async fn create_sandbox(ctx: &Arc<Context>, pod: &Arc<Pod>, attempt: u32) -> Result<Sandbox, String> {
+    let (config, notes) = sandbox::config(pod, attempt, &ctx.settings)?;
+    notes.into_iter().for_each(|n| ctx.teller.pod(pod, n));
+    super::disk::make_dir(&config.log_directory, 0o755).await?;
+    let runtime_handler = ctx.objects.runtime_handler(pod).await?;
+    let request = RunPodSandboxRequest { config: Some(config), runtime_handler };
+    let made = ctx.runtime.run_pod_sandbox(request).await.map_err(|e| e.to_string())?;
+    let request = PodSandboxStatusRequest { pod_sandbox_id: made.pod_sandbox_id, verbose: false };
+    let answer = ctx.runtime.pod_sandbox_status(request).await.map_err(|e| e.to_string())?;
+    answer.status.as_ref().map(Sandbox::from_cri).ok_or_else(|| "pod sandbox status is nil".to_owned())
+}
+
+async fn stop(ctx: &Arc<Context>, id: String, grace: i64) -> Outcome {
+    let request = StopContainerRequest { container_id: id.clone(), timeout: grace };
+    let limit = Duration::from_secs(u64::try_from(grace).unwrap_or(0)).saturating_add(STOP_SLACK);
+    let answer = match tokio::time::timeout(limit, ctx.runtime.stop_container(request)).await {
+        Ok(r) => gone_is_fine(r),
+        Err(_) => Err(format!("the runtime did not stop container {id} within {} s", limit.as_secs())),
+    };
+    let seen = match ctx.observe_container(&id).await {
+        Ok(Some(o)) => Some(o),
+        // Gone: as ended as can be.
+        Ok(None) => {
+            let gone = ctx.pods().values().find_map(|h| h.observed.by_id(&id).cloned());
+            gone.map(|o| crate::core::Observed { state: crate::core::State::Exited, ..o })
+        }
+        Err(_) => None,
+    };
+    Outcome::Stopped(id, seen, answer)
+}
+
+async fn delete(ctx: &Arc<Context>, pod: &Arc<Pod>) -> Result<(), String> {
+    let options = DeleteOptions { grace: Some(0), ..DeleteOptions::of_uid(podspec::uid(pod)) };
+    let api = Api::<Pod>::namespaced(&ctx.client, podspec::namespace(pod));
+    match api.delete(podspec::name(pod), &options).await {
+        Err(e) if !e.is_not_found() && !e.is_conflict() => Err(e.to_string()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,151 @@
+//! Sees that an image is on the node (`pkg/kubelet/images/image_manager.go`).
+
+use super::Context;
+use crate::core::backoff::go_duration;
+use crate::core::downward::go_quote;
+use crate::core::images::{self, Keyring};
+use crate::core::{Failure, Note, podspec};
+use cri::{AuthConfig, CriError, ImageSpec, ImageStatusRequest, PullImageRequest};
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Pod;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Error names that runtimes put before their message (`cri-api/pkg/errors`).
+const NAMED: &[(&str, &str)] = &[
+    ("RegistryUnavailable", "image pull failed for {} because the registry is unavailable"),
+    ("SignatureValidationFailed", "image pull failed for {} because the signature validation failed"),
+];
+
+fn failure(reason: &'static str, message: impl Into<String>) -> Failure {
+    Failure { reason, message: message.into() }
+}
+
+fn spec(image: &str) -> ImageSpec {
+    ImageSpec { image: image.to_owned(), user_specified_image: image.to_owned(), ..ImageSpec::default() }
+}
+
+/// The runtime's reference of an image; none if it isn't there.
+async fn present(ctx: &Context, image: &str) -> Result<Option<String>, CriError> {
+    let request = ImageStatusRequest { image: Some(spec(image)), verbose: false };
+    let answer = ctx.runtime.image_status(request).await?;
+    Ok(answer.image.map(|i| i.id).filter(|id| !id.is_empty()))
+}
+
+/// Sees that the image of a container is there, as the policy says. Tells what it does as events.
+pub(crate) async fn ensure(
+    ctx: &Arc<Context>,
+    pod: &Arc<Pod>,
+    container: &str,
+    image: &str,
+    policy: &str,
+) -> Result<String, Failure> {
+    let role = podspec::find_container(pod, container).map_or(podspec::Role::Regular, |c| c.1);
+    let tell = |n: Note| ctx.teller.pod(pod, n.of(role, container));
+    let quoted = go_quote(image);
+    let full = images::with_default_tag(image).map_err(|e| {
+        let message = format!("Failed to apply default image tag {quoted}: {e}");
+        tell(Note::warning("InspectFailed", message.clone()));
+        tell(Note::warning("Failed", "Error: InvalidImageName"));
+        failure("InvalidImageName", message)
+    })?;
+    if policy != "Always" {
+        let found = present(ctx, &full).await.map_err(|e| {
+            let message = format!("Failed to inspect image {quoted}: {e}");
+            tell(Note::warning("InspectFailed", message.clone()));
+            tell(Note::warning("Failed", "Error: ImageInspectError"));
+            failure("ImageInspectError", message)
+        })?;
+        if let Some(id) = found {
+            let message =
+                format!("Container image {quoted} already present on machine and can be accessed by the pod");
+            tell(Note::normal("Pulled", message));
+            return Ok(id);
+        }
+    }
+    if policy == "Never" {
+        let message = format!("Container image {quoted} is not present with pull policy of Never");
+        tell(Note::warning("ErrImageNeverPull", message.clone()));
+        tell(Note::warning("Failed", "Error: ErrImageNeverPull"));
+        return Err(failure("ErrImageNeverPull", message));
+    }
+    tell(Note::normal("Pulling", format!("Pulling image {quoted}")));
+    let start = Instant::now();
+    match pull(ctx, pod, &full).await {
+        Ok(reference) => {
+            let (id, size) = describe(ctx, &full, reference).await;
+            let took = i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX);
+            let took = go_duration(SignedDuration::from_millis(took));
+            let message = format!(
+                "Successfully pulled image {quoted} in {took} ({took} including waiting). Image size: {size} bytes."
+            );
+            tell(Note::normal("Pulled", message));
+            Ok(id)
+        }
+        Err(e) => {
+            tell(Note::warning("Failed", format!("Failed to pull image {quoted}: {e}")));
+            let f = explain(image, &e);
+            tell(Note::warning("Failed", format!("Error: {}", f.reason)));
+            Err(f)
+        }
+    }
+}
+
+fn explain(image: &str, e: &CriError) -> Failure {
+    for (name, text) in NAMED {
+        if let Some(rest) = e.message.strip_prefix(name) {
+            return failure(name, text.replace("{}", image) + rest);
+        }
+    }
+    failure("ErrImagePull", e.to_string())
+}
+
+/// The identifier and the size of an image just pulled.
+async fn describe(ctx: &Context, image: &str, reference: String) -> (String, u64) {
+    let request = ImageStatusRequest { image: Some(spec(image)), verbose: false };
+    match ctx.runtime.image_status(request).await.ok().and_then(|a| a.image) {
+        Some(i) if !i.id.is_empty() => (i.id, i.size),
+        _ => (reference, 0),
+    }
+}
+
+async fn keyring(ctx: &Arc<Context>, pod: &Arc<Pod>) -> Keyring {
+    let mut ring = Keyring::default();
+    let mut missing = Vec::new();
+    for r in podspec::spec(pod).image_pull_secrets.iter().flatten() {
+        match ctx.objects.secret(podspec::namespace(pod), &r.name).await {
+            Ok(Some(s)) => ring.add_secret(s.data.as_ref().unwrap_or(&Default::default())),
+            _ => missing.push(r.name.clone()),
+        }
+    }
+    if !missing.is_empty() {
+        let message = format!(
+            "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+            missing.join(", ")
+        );
+        ctx.teller.pod(pod, Note::warning("FailedToRetrieveImagePullSecret", message));
+    }
+    ring
+}
+
+/// Pulls with each of the credentials that fit, or with none.
+async fn pull(ctx: &Arc<Context>, pod: &Arc<Pod>, image: &str) -> Result<String, CriError> {
+    let ring = keyring(ctx, pod).await;
+    let (sandbox_config, _) = crate::core::sandbox::config(pod, 0, &ctx.settings).unwrap_or_default();
+    let try_with = |auth: Option<AuthConfig>| {
+        let sandbox_config = Some(sandbox_config.clone());
+        ctx.runtime.pull_image(PullImageRequest { image: Some(spec(image)), auth, sandbox_config })
+    };
+    let credentials = ring.lookup(image);
+    if credentials.is_empty() {
+        return Ok(try_with(None).await?.image_ref);
+    }
+    let mut last = CriError::internal("no credentials");
+    for auth in credentials {
+        match try_with(Some(auth)).await {
+            Ok(a) => return Ok(a.image_ref),
+            Err(e) => last = e,
+        }
+    }
+    Err(last)
+}

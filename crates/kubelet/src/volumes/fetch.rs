@@ -1,0 +1,186 @@
+//! What a volume is made of: fetched from the API with the node's identity, or a place on the node.
+
+use super::payload::{self, DEFAULT_MODE, Files, mode};
+use super::{fs_group, place};
+use crate::core::podspec;
+use crate::shell::{Context, pull_image};
+use k8s_openapi::api::core::v1::{
+    EmptyDirVolumeSource, Pod, ProjectedVolumeSource, ServiceAccountTokenProjection, Volume, VolumeProjection,
+};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How long a token lives where nothing is said.
+const TOKEN_SECONDS: i64 = 3600;
+
+/// What a volume is made of.
+pub(crate) enum Source {
+    /// Files that the node writes; `secret` ones not to disk.
+    Files { dir: PathBuf, files: Files, secret: bool },
+    /// A directory that lives as long as the pod.
+    EmptyDir { dir: PathBuf, spec: EmptyDirVolumeSource },
+    /// A path of the node.
+    HostPath { path: String, kind: String },
+    /// A path of the node that belongs to a volume.
+    Local { path: String },
+    /// The content of an image.
+    Image { reference: String },
+}
+
+/// The source of a volume, with everything fetched.
+pub(crate) async fn source(ctx: &Arc<Context>, pod: &Arc<Pod>, v: &Volume) -> Result<Source, String> {
+    let ns = podspec::namespace(pod);
+    let mut out = place_of(ctx, pod, v).await?;
+    let Source::Files { files, .. } = &mut out else { return Ok(out) };
+    if let Some(c) = &v.config_map {
+        let name = &c.name;
+        let optional = c.optional == Some(true);
+        let m = ctx.objects.config_map(ns, name).await?;
+        *files = payload::config_map(
+            m.as_deref(),
+            name,
+            c.items.as_ref(),
+            mode(c.default_mode, DEFAULT_MODE),
+            optional,
+        )?;
+    } else if let Some(s) = &v.secret {
+        let name = s.secret_name.as_deref().unwrap_or_default();
+        let optional = s.optional == Some(true);
+        let secret = ctx.objects.secret(ns, name).await?;
+        let default = mode(s.default_mode, DEFAULT_MODE);
+        *files = payload::secret(secret.as_deref(), name, s.items.as_ref(), default, optional)?;
+    } else if let Some(d) = &v.downward_api {
+        let items = d.items.as_deref().unwrap_or_default();
+        *files = payload::downward(pod, items, mode(d.default_mode, DEFAULT_MODE), &ctx.around)?;
+    } else if let Some(p) = &v.projected {
+        *files = projected(ctx, pod, p).await?;
+    }
+    Ok(out)
+}
+
+async fn projected(ctx: &Arc<Context>, pod: &Arc<Pod>, p: &ProjectedVolumeSource) -> Result<Files, String> {
+    let default = mode(p.default_mode, DEFAULT_MODE);
+    let mut out = Files::new();
+    for s in p.sources.iter().flatten() {
+        out.extend(projection(ctx, pod, s, default).await?);
+    }
+    Ok(out)
+}
+
+async fn projection(
+    ctx: &Arc<Context>,
+    pod: &Arc<Pod>,
+    s: &VolumeProjection,
+    default: u32,
+) -> Result<Files, String> {
+    let ns = podspec::namespace(pod);
+    if let Some(c) = &s.config_map {
+        let m = ctx.objects.config_map(ns, &c.name).await?;
+        return payload::config_map(
+            m.as_deref(),
+            &c.name,
+            c.items.as_ref(),
+            default,
+            c.optional == Some(true),
+        );
+    }
+    if let Some(c) = &s.secret {
+        let secret = ctx.objects.secret(ns, &c.name).await?;
+        return payload::secret(
+            secret.as_deref(),
+            &c.name,
+            c.items.as_ref(),
+            default,
+            c.optional == Some(true),
+        );
+    }
+    if let Some(d) = &s.downward_api {
+        return payload::downward(pod, d.items.as_deref().unwrap_or_default(), default, &ctx.around);
+    }
+    if let Some(t) = &s.service_account_token {
+        return token(ctx, pod, t, default).await;
+    }
+    if let Some(b) = &s.cluster_trust_bundle {
+        let name = b.name.as_deref().unwrap_or_default();
+        if b.optional == Some(true) {
+            return Ok(Files::new());
+        }
+        return Err(format!("clusterTrustBundle {name:?}: projection is not supported by this node"));
+    }
+    Err("a projected source of a kind that is not supported by this node".to_owned())
+}
+
+async fn token(
+    ctx: &Arc<Context>,
+    pod: &Arc<Pod>,
+    t: &ServiceAccountTokenProjection,
+    default: u32,
+) -> Result<Files, String> {
+    let seconds = t.expiration_seconds.unwrap_or(TOKEN_SECONDS);
+    let audience = t.audience.as_deref().filter(|a| !a.is_empty());
+    let text = ctx.objects.fresh_token(pod, audience, seconds).await?;
+    let owner = payload::single_user(pod);
+    // As upstream: readable by the group if there is one, by the one user if there is one, else as the volume says.
+    let file_mode = if fs_group(pod).is_some() || owner.is_some() { 0o600 } else { default };
+    payload::token(&t.path, text, file_mode, owner)
+}
+
+/// Where a volume stands, without its content.
+pub(crate) async fn place_of(ctx: &Arc<Context>, pod: &Arc<Pod>, v: &Volume) -> Result<Source, String> {
+    let files = |plugin: &str, secret: bool| Source::Files {
+        dir: place(ctx, pod, plugin, &v.name),
+        files: Files::new(),
+        secret,
+    };
+    if let Some(e) = &v.empty_dir {
+        return Ok(Source::EmptyDir { dir: place(ctx, pod, "empty-dir", &v.name), spec: e.clone() });
+    }
+    if v.config_map.is_some() {
+        return Ok(files("configmap", false));
+    }
+    if v.secret.is_some() {
+        return Ok(files("secret", true));
+    }
+    if v.downward_api.is_some() {
+        return Ok(files("downward-api", false));
+    }
+    if v.projected.is_some() {
+        return Ok(files("projected", true));
+    }
+    if let Some(h) = &v.host_path {
+        return Ok(Source::HostPath { path: h.path.clone(), kind: h.type_.clone().unwrap_or_default() });
+    }
+    if let Some(c) = &v.persistent_volume_claim {
+        return claim(ctx, pod, &c.claim_name).await;
+    }
+    if v.ephemeral.is_some() {
+        return claim(ctx, pod, &format!("{}-{}", podspec::name(pod), v.name)).await;
+    }
+    if let Some(i) = &v.image {
+        let reference = i.reference.clone().unwrap_or_default();
+        let policy = i.pull_policy.clone();
+        let policy = policy.unwrap_or_else(|| crate::core::images::default_policy(&reference).to_owned());
+        let reference = pull_image(ctx, pod, &v.name, &reference, &policy).await.map_err(|f| f.message)?;
+        return Ok(Source::Image { reference });
+    }
+    if v == &(Volume { name: v.name.clone(), ..Volume::default() }) {
+        let spec = EmptyDirVolumeSource::default();
+        return Ok(Source::EmptyDir { dir: place(ctx, pod, "empty-dir", &v.name), spec });
+    }
+    Err("a volume of a kind that is not supported by this node".to_owned())
+}
+
+async fn claim(ctx: &Arc<Context>, pod: &Arc<Pod>, name: &str) -> Result<Source, String> {
+    let pv = ctx.objects.bound_volume(podspec::namespace(pod), name).await?;
+    let spec = pv.spec.unwrap_or_default();
+    if let Some(h) = spec.host_path {
+        return Ok(Source::HostPath { path: h.path, kind: h.type_.unwrap_or_default() });
+    }
+    if let Some(l) = spec.local {
+        return Ok(Source::Local { path: l.path });
+    }
+    let volume = pv.metadata.name.unwrap_or_default();
+    Err(format!(
+        "persistentvolume {volume:?} is of a kind that is not supported by this node (hostPath and local are)"
+    ))
+}
