@@ -21,11 +21,6 @@ pub(crate) fn dns_label(name: &str, generate: bool) -> Vec<String> {
     names::dns1123_label(&masked(name, generate))
 }
 
-/// A DNS label that starts with a letter (RFC 1035): services.
-pub(crate) fn dns_1035_label(name: &str, generate: bool) -> Vec<String> {
-    names::dns1035_label(&masked(name, generate))
-}
-
 /// Anything that can stand as one segment of a path: RBAC's names, which hold `:`.
 pub(crate) fn path_segment(name: &str, generate: bool) -> Vec<String> {
     if generate && matches!(name, "." | "..") {

@@ -1,14 +1,342 @@
-//! stub
-use meta::{FieldError, Object};
-pub(crate) fn validate_cron_job(_: &Object) -> Vec<FieldError> {
-    Vec::new()
+//! Jobs and CronJobs (`pkg/apis/batch/validation/validation.go`).
+
+use super::at::{At, Faults};
+use super::immutable;
+use super::pod_spec::template;
+use meta::{FieldError, FieldPath, Object};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Most indexes that may run at once.
+const INDEXED_PARALLELISM_MAX: i64 = 100_000;
+/// Above so many completions, limits for each index need tighter bounds.
+const COMPLETIONS_SOFT_LIMIT: i64 = 100_000;
+/// These.
+const HIGH_COMPLETIONS_MAX: i64 = 10_000;
+/// Longest `managedBy`.
+const MANAGED_BY_MAX: usize = 63;
+/// Longest name of a CronJob: its jobs append eleven characters to it.
+const CRON_NAME_MAX: usize = 52;
+
+fn job_spec(spec: &At<'_>, faults: &mut Faults) {
+    const COUNTS: [&str; 7] = [
+        "parallelism",
+        "completions",
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "ttlSecondsAfterFinished",
+        "backoffLimitPerIndex",
+        "maxFailedIndexes",
+    ];
+    COUNTS.iter().for_each(|key| spec.get(key).non_negative(faults));
+    let (per_index, failed) = (spec.get("backoffLimitPerIndex"), spec.get("maxFailedIndexes"));
+    if failed.is_set() && !per_index.is_set() {
+        faults.push(per_index.missing("when maxFailedIndexes is specified"));
+    }
+    managed_by(&spec.get("managedBy"), faults);
+    let mode = spec.get("completionMode");
+    mode.optional_one_of(&["NonIndexed", "Indexed"], faults);
+    if mode.str() == "Indexed" {
+        indexed(spec, faults);
+    } else {
+        for at in [per_index, failed, spec.get("successPolicy")] {
+            if at.is_set() {
+                faults.push(at.invalid("requires indexed completion mode"));
+            }
+        }
+    }
+    failure_policy(spec, faults);
+    let replacement = spec.get("podReplacementPolicy");
+    if spec.get("podFailurePolicy").is_set() && replacement.is_set() {
+        replacement.known(&["Failed"], faults);
+    } else {
+        replacement.optional_one_of(&["Failed", "TerminatingOrFailed"], faults);
+    }
+    template(&spec.get("template"), faults);
+    restart_policy(spec, faults);
 }
-pub(crate) fn validate_cron_job_update(_: &Object, _: &Object) -> Vec<FieldError> {
-    Vec::new()
+
+fn managed_by(at: &At<'_>, faults: &mut Faults) {
+    if !at.is_set() {
+        return;
+    }
+    match at.str().split_once('/') {
+        Some((domain, path)) if !domain.is_empty() && !path.is_empty() => {
+            let rule = meta::names::dns1123_subdomain(domain).into_iter();
+            faults.extend(rule.map(|why| FieldError::invalid(&at.path(), domain, why)));
+        }
+        _ => faults.push(at.invalid("must be a domain-prefixed path (such as \"acme.io/foo\")")),
+    }
+    if at.str().len() > MANAGED_BY_MAX {
+        faults.push(FieldError::too_long(&at.path(), MANAGED_BY_MAX));
+    }
 }
-pub(crate) fn validate_job(_: &Object) -> Vec<FieldError> {
-    Vec::new()
+
+fn indexed(spec: &At<'_>, faults: &mut Faults) {
+    let (completions, parallelism) = (spec.get("completions"), spec.get("parallelism"));
+    let (per_index, failed) = (spec.get("backoffLimitPerIndex"), spec.get("maxFailedIndexes"));
+    let Some(wanted) = completions.int() else {
+        faults.push(completions.missing("when completion mode is Indexed"));
+        return;
+    };
+    let mut at_most = |at: &At<'_>, max: i64, suffix: &str| {
+        if at.int().is_some_and(|n| n > max) {
+            faults.push(at.invalid(format!("must be less than or equal to {max}{suffix}")));
+        }
+    };
+    at_most(&parallelism, INDEXED_PARALLELISM_MAX, " when completion mode is Indexed");
+    at_most(&failed, INDEXED_PARALLELISM_MAX, "");
+    if wanted > COMPLETIONS_SOFT_LIMIT && per_index.is_set() {
+        let suffix = format!(
+            " when completions are above {COMPLETIONS_SOFT_LIMIT} and used with backoff limit per index"
+        );
+        at_most(&parallelism, HIGH_COMPLETIONS_MAX, &suffix);
+        at_most(&failed, HIGH_COMPLETIONS_MAX, &suffix);
+        if !failed.is_set() {
+            let why = format!("must be specified when completions is above {COMPLETIONS_SOFT_LIMIT}");
+            faults.push(failed.missing(why));
+        }
+    }
+    if failed.int().is_some_and(|n| n > wanted) {
+        faults.push(failed.invalid("must be less than or equal to completions"));
+    }
 }
-pub(crate) fn validate_job_update(_: &Object, _: &Object) -> Vec<FieldError> {
-    Vec::new()
+
+/// Most rules of a failure policy.
+const RULES_MAX: usize = 20;
+
+fn failure_policy(spec: &At<'_>, faults: &mut Faults) {
+    let rules = spec.get("podFailurePolicy").get("rules");
+    if rules.len() > RULES_MAX {
+        faults.push(FieldError::too_many(&rules.path(), rules.len(), RULES_MAX));
+    }
+    for rule in rules.items() {
+        rule.get("action").one_of(&["Count", "FailIndex", "FailJob", "Ignore"], faults);
+        let (codes, conditions) = (rule.get("onExitCodes"), rule.get("onPodConditions"));
+        if codes.is_set() && conditions.len() > 0 {
+            faults.push(rule.invalid("specifying both OnExitCodes and OnPodConditions is not supported"));
+        } else if !codes.is_set() && conditions.len() == 0 {
+            faults.push(rule.invalid("specifying one of OnExitCodes and OnPodConditions is required"));
+        }
+        if codes.is_set() {
+            codes.get("operator").one_of(&["In", "NotIn"], faults);
+            if codes.get("values").len() == 0 {
+                faults.push(codes.get("values").invalid("at least one value is required"));
+            }
+            for value in codes.get("values").items() {
+                if codes.get("operator").str() == "In" && value.int() == Some(0) {
+                    faults.push(value.invalid("must not be 0 for the In operator"));
+                }
+            }
+        }
+        for condition in conditions.items() {
+            condition.get("type").rule(meta::names::qualified_name, faults);
+            condition.get("status").one_of(&["False", "True", "Unknown"], faults);
+        }
+    }
+}
+
+fn restart_policy(spec: &At<'_>, faults: &mut Faults) {
+    let policy = spec.get("template").get("spec").get("restartPolicy");
+    match policy.str() {
+        "" | "Always" => {
+            faults.retain(|f| f.path != policy.path());
+            faults.push(policy.missing("valid values: \"OnFailure\", \"Never\""));
+        }
+        "OnFailure" if spec.get("podFailurePolicy").is_set() => {
+            faults.push(policy.invalid("only \"Never\" is supported when podFailurePolicy is specified"));
+        }
+        "OnFailure" | "Never" => {}
+        _ => {
+            faults.retain(|f| f.path != policy.path());
+            policy.known(&["OnFailure", "Never"], faults);
+        }
+    }
+}
+
+/// Job.
+pub(crate) fn validate_job(o: &Object) -> Faults {
+    let mut faults = Vec::new();
+    let spec = At::top(o, "spec");
+    job_spec(&spec, &mut faults);
+    let selector = spec.get("selector");
+    if !selector.is_set() {
+        faults.push(selector.missing(""));
+        return faults;
+    }
+    let labels = spec.get("template").get("metadata").get("labels");
+    let have: BTreeMap<String, String> =
+        labels.entries().map(|(k, v)| (k.to_owned(), v.str().to_owned())).collect();
+    let parsed = selector.selector(&mut faults).and_then(|s| s.selector().ok());
+    if parsed.is_some_and(|s| !s.matches(&have)) {
+        faults.push(labels.invalid("`selector` does not match template `labels`"));
+    }
+    faults
+}
+
+/// A change of a Job: what it runs stays, but for what places its pods while it is suspended.
+pub(crate) fn validate_job_update(new: &Object, old: &Object) -> Faults {
+    let mut faults = Vec::new();
+    let path = FieldPath::new("spec");
+    let indexed = old.str(&["spec", "completionMode"]) == "Indexed";
+    let number = |o: &Object, key| o.get(&["spec", key]).and_then(Value::as_i64);
+    let elastic = indexed && number(new, "completions") == number(new, "parallelism");
+    if !elastic {
+        faults.extend(immutable(new, old, &["spec", "completions"], &path.child("completions")));
+    }
+    for key in [
+        "selector",
+        "completionMode",
+        "podFailurePolicy",
+        "backoffLimitPerIndex",
+        "managedBy",
+        "successPolicy",
+    ] {
+        faults.extend(immutable(new, old, &["spec", key], &path.child(key)));
+    }
+    let may_move = old.get(&["spec", "suspend"]) == Some(&Value::Bool(true))
+        && old.str(&["status", "startTime"]).is_empty();
+    let fixed = |o: &Object| {
+        let mut template = o.get(&["spec", "template"]).cloned().unwrap_or_default();
+        if may_move {
+            forget_placement(&mut template);
+        }
+        template
+    };
+    if fixed(new) != fixed(old) {
+        let at = At::top(new, "spec").get("template");
+        faults.push(at.invalid(super::IMMUTABLE));
+    }
+    faults
+}
+
+fn forget_placement(template: &mut Value) {
+    if let Some(Value::Object(metadata)) = template.get_mut("metadata") {
+        metadata.remove("labels");
+        metadata.remove("annotations");
+    }
+    if let Some(Value::Object(spec)) = template.get_mut("spec") {
+        for key in ["nodeSelector", "tolerations", "affinity", "schedulingGates"] {
+            spec.remove(key);
+        }
+    }
+}
+
+/// CronJob.
+pub(crate) fn validate_cron_job(o: &Object) -> Faults {
+    let mut faults = Vec::new();
+    let spec = At::top(o, "spec");
+    let schedule = spec.get("schedule");
+    if schedule.required(&mut faults) {
+        if schedule.str().contains("TZ") {
+            faults.push(schedule.invalid("cannot use TZ or CRON_TZ in schedule, use timeZone field instead"));
+        } else if let Err(why) = cron(schedule.str()) {
+            faults.push(schedule.invalid(why));
+        }
+    }
+    for key in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+        spec.get(key).non_negative(&mut faults);
+    }
+    time_zone(&spec.get("timeZone"), &mut faults);
+    spec.get("concurrencyPolicy").one_of(&["Allow", "Forbid", "Replace"], &mut faults);
+    let job = spec.get("jobTemplate").get("spec");
+    job_spec(&job, &mut faults);
+    if job.get("selector").is_set() {
+        faults.push(job.get("selector").invalid("`selector` will be auto-generated"));
+    }
+    if job.get("manualSelector").flag() {
+        faults.push(FieldError::not_supported(&job.get("manualSelector").path(), true, &["nil", "false"]));
+    }
+    faults
+}
+
+/// A new CronJob's name leaves room for its jobs' names.
+pub(crate) fn validate_new_cron_job(o: &Object) -> Faults {
+    let name = &o.metadata.name;
+    if name.len() <= CRON_NAME_MAX {
+        return Vec::new();
+    }
+    let why = format!("must be no more than {CRON_NAME_MAX} characters");
+    vec![FieldError::invalid(&FieldPath::new("metadata.name"), name.as_str(), why)]
+}
+
+fn time_zone(at: &At<'_>, faults: &mut Faults) {
+    if !at.is_set() {
+        return;
+    }
+    let name = at.str();
+    let step = |s: &str| {
+        !matches!(s, "" | "." | "..")
+            && !s.starts_with('-')
+            && s.chars().all(|c| c.is_ascii_alphanumeric() || "_+-.".contains(c))
+    };
+    if name.is_empty() {
+        faults.push(at.invalid("timeZone must be nil or non-empty string"));
+    } else if !name.split('/').all(step) {
+        faults.push(at.invalid(format!("unknown time zone {name}")));
+    } else if name.eq_ignore_ascii_case("local") {
+        let why = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
+        faults.push(at.invalid(why));
+    }
+}
+
+/// (smallest, largest, names from the smallest on) of the five fields of a schedule.
+const CRON_FIELDS: [(u32, u32, &[&str]); 5] = [
+    (0, 59, &[]),
+    (0, 23, &[]),
+    (1, 31, &[]),
+    (1, 12, &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]),
+    (0, 6, &["sun", "mon", "tue", "wed", "thu", "fri", "sat"]),
+];
+const CRON_WORDS: [&str; 7] =
+    ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
+
+/// What is wrong with a schedule, as the library that upstream uses says it.
+fn cron(schedule: &str) -> Result<(), String> {
+    if schedule.starts_with('@') {
+        let every = schedule.strip_prefix("@every ").is_some_and(|d| d.ends_with(['s', 'm', 'h']));
+        return match every || CRON_WORDS.contains(&schedule) {
+            true => Ok(()),
+            false => Err(format!("unrecognized descriptor: {schedule}")),
+        };
+    }
+    let fields: Vec<&str> = schedule.split_whitespace().collect();
+    if fields.len() != CRON_FIELDS.len() {
+        return Err(format!("expected exactly 5 fields, found {}: {fields:?}", fields.len()).replace('"', ""));
+    }
+    for (field, bounds) in fields.iter().zip(CRON_FIELDS) {
+        field.split(',').try_for_each(|part| cron_range(part, bounds))?;
+    }
+    Ok(())
+}
+
+fn cron_range(part: &str, (min, max, words): (u32, u32, &[&str])) -> Result<(), String> {
+    let number = |s: &str| {
+        let word = words.iter().position(|w| w.eq_ignore_ascii_case(s));
+        match word.and_then(|i| u32::try_from(i).ok()) {
+            Some(i) => Ok(i + min),
+            None => s.parse::<u32>().map_err(|_| {
+                format!("failed to parse int from {s}: strconv.Atoi: parsing {s:?}: invalid syntax")
+            }),
+        }
+    };
+    let (range, step) = part.split_once('/').map_or((part, None), |(r, s)| (r, Some(s)));
+    let (start, end) = match range {
+        "*" | "?" => (min, max),
+        range => match range.split_once('-') {
+            Some((a, b)) => (number(a)?, number(b)?),
+            None => {
+                let n = number(range)?;
+                (n, if step.is_some() { max } else { n })
+            }
+        },
+    };
+    let step = step.map_or(Ok(1), number)?;
+    match () {
+        () if start < min => Err(format!("beginning of range ({start}) below minimum ({min}): {part}")),
+        () if end > max => Err(format!("end of range ({end}) above maximum ({max}): {part}")),
+        () if start > end => Err(format!("beginning of range ({start}) beyond end of range ({end}): {part}")),
+        () if step == 0 => Err(format!("step of range should be a positive number: {part}")),
+        () => Ok(()),
+    }
 }

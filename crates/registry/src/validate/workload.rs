@@ -1,38 +1,325 @@
-//! stub
-use meta::{FieldError, Object};
-pub(crate) fn validate_daemon_set(_: &Object) -> Vec<FieldError> {
-    Vec::new()
+//! What runs many pods: ReplicaSets, Deployments, StatefulSets, DaemonSets, ReplicationControllers, and their
+//! revisions and templates (`pkg/apis/apps/validation/validation.go`).
+
+use super::at::{At, Faults};
+use super::pod_spec::template;
+use super::{IMMUTABLE, immutable};
+use meta::int_or_string::IntOrString;
+use meta::{FieldError, FieldPath, Object};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+const NO_MATCH: &str = "`selector` does not match template `labels`";
+
+/// A number of 0 or more, or a percentage.
+pub(super) fn int_or_percent(at: &At<'_>, faults: &mut Faults) {
+    match at.value() {
+        Value::Null => {}
+        Value::String(_) => at.rule(meta::names::percent, faults),
+        Value::Number(_) => at.non_negative(faults),
+        _ => faults.push(at.invalid("must be an integer or percentage (e.g '5%%')")),
+    }
 }
-pub(crate) fn validate_daemon_set_update(_: &Object, _: &Object) -> Vec<FieldError> {
-    Vec::new()
+
+/// At most all of them.
+pub(super) fn at_most_all(at: &At<'_>, faults: &mut Faults) {
+    let percent = at.str().strip_suffix('%').and_then(|n| n.parse::<i64>().ok());
+    if percent.is_some_and(|n| n > 100) {
+        faults.push(at.invalid("must not be greater than 100%"));
+    }
 }
-pub(crate) fn validate_deployment(_: &Object) -> Vec<FieldError> {
-    Vec::new()
+
+fn amount(at: &At<'_>) -> i64 {
+    IntOrString::from_value(at.value()).map_or(0, |v| match v.to_value() {
+        Value::String(s) => s.trim_end_matches('%').parse().unwrap_or(0),
+        v => v.as_i64().unwrap_or(0),
+    })
 }
-pub(crate) fn validate_deployment_update(_: &Object, _: &Object) -> Vec<FieldError> {
-    Vec::new()
+
+fn labels_of(template: &At<'_>) -> BTreeMap<String, String> {
+    let labels = template.get("metadata").get("labels");
+    labels.entries().map(|(k, v)| (k.to_owned(), v.str().to_owned())).collect()
 }
-pub(crate) fn validate_pod_template(_: &Object) -> Vec<FieldError> {
-    Vec::new()
+
+/// The selector: there, well-formed, not empty, and matching the template.
+fn selector(spec: &At<'_>, kind: &str, required: bool, faults: &mut Faults) {
+    let at = spec.get("selector");
+    if !at.is_set() {
+        if required {
+            faults.push(at.missing(""));
+        }
+        return;
+    }
+    let before = faults.len();
+    let Some(parsed) = at.selector(faults) else { return };
+    if parsed.is_empty() {
+        faults.push(at.invalid(format!("empty selector is invalid for {kind}")));
+    }
+    match parsed.selector() {
+        Err(_) if faults.len() == before => faults.push(at.invalid("invalid label selector")),
+        Err(_) => {}
+        Ok(parsed) => {
+            let labels = labels_of(&spec.get("template"));
+            if !parsed.is_empty() && !parsed.matches(&labels) {
+                let at = spec.get("template").get("metadata").get("labels");
+                faults.push(at.invalid(NO_MATCH));
+            }
+        }
+    }
 }
-pub(crate) fn validate_replica_set(_: &Object) -> Vec<FieldError> {
-    Vec::new()
+
+/// The template of pods that are to run for ever.
+fn running_template(spec: &At<'_>, kind: &str, faults: &mut Faults) {
+    let at = spec.get("template");
+    template(&at, faults);
+    let policy = at.get("spec").get("restartPolicy");
+    if policy.str() != "Always" {
+        faults.retain(|f| f.path != policy.path());
+        policy.known(&["Always"], faults);
+    }
+    let deadline = at.get("spec").get("activeDeadlineSeconds");
+    if deadline.is_set() {
+        faults.push(deadline.forbidden(format!("activeDeadlineSeconds in {kind} is not Supported")));
+    }
 }
-pub(crate) fn validate_replica_set_update(_: &Object, _: &Object) -> Vec<FieldError> {
-    Vec::new()
+
+fn counts(spec: &At<'_>, faults: &mut Faults) {
+    for key in ["replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"] {
+        spec.get(key).non_negative(faults);
+    }
 }
-pub(crate) fn validate_replication_controller(_: &Object) -> Vec<FieldError> {
-    Vec::new()
+
+/// A selector stays.
+fn same_selector(new: &Object, old: &Object) -> Faults {
+    immutable(new, old, &["spec", "selector"], &FieldPath::new("spec.selector"))
 }
-pub(crate) fn validate_revision(_: &Object) -> Vec<FieldError> {
-    Vec::new()
+
+/// ReplicaSet.
+pub(crate) fn validate_replica_set(o: &Object) -> Faults {
+    let mut faults = Vec::new();
+    let spec = At::top(o, "spec");
+    counts(&spec, &mut faults);
+    // Upstream says "deployment" here too.
+    selector(&spec, "deployment", true, &mut faults);
+    running_template(&spec, "ReplicaSet", &mut faults);
+    faults
 }
-pub(crate) fn validate_revision_update(_: &Object, _: &Object) -> Vec<FieldError> {
-    Vec::new()
+
+/// A change of a ReplicaSet.
+pub(crate) fn validate_replica_set_update(new: &Object, old: &Object) -> Faults {
+    same_selector(new, old)
 }
-pub(crate) fn validate_stateful_set(_: &Object) -> Vec<FieldError> {
-    Vec::new()
+
+/// Deployment.
+pub(crate) fn validate_deployment(o: &Object) -> Faults {
+    let mut faults = Vec::new();
+    let spec = At::top(o, "spec");
+    counts(&spec, &mut faults);
+    selector(&spec, "deployment", true, &mut faults);
+    running_template(&spec, "ReplicaSet", &mut faults);
+    deployment_strategy(&spec.get("strategy"), &mut faults);
+    let deadline = spec.get("progressDeadlineSeconds");
+    if deadline.int().is_some_and(|n| n <= spec.get("minReadySeconds").int().unwrap_or(0)) {
+        faults.push(deadline.invalid("must be greater than minReadySeconds"));
+    }
+    faults
 }
-pub(crate) fn validate_stateful_set_update(_: &Object, _: &Object) -> Vec<FieldError> {
-    Vec::new()
+
+fn deployment_strategy(strategy: &At<'_>, faults: &mut Faults) {
+    let rolling = strategy.get("rollingUpdate");
+    match strategy.get("type").str() {
+        "Recreate" if rolling.is_set() => {
+            faults.push(rolling.forbidden("may not be specified when strategy `type` is 'Recreate'"));
+        }
+        "Recreate" => {}
+        "RollingUpdate" if !rolling.is_set() => {
+            faults.push(rolling.missing("this should be defaulted and never be nil"));
+        }
+        "RollingUpdate" => {
+            let (unavailable, surge) = (rolling.get("maxUnavailable"), rolling.get("maxSurge"));
+            int_or_percent(&unavailable, faults);
+            int_or_percent(&surge, faults);
+            if amount(&unavailable) == 0 && amount(&surge) == 0 {
+                faults.push(unavailable.invalid("may not be 0 when `maxSurge` is 0"));
+            }
+            at_most_all(&unavailable, faults);
+        }
+        _ => {
+            let known = ["Recreate", "RollingUpdate"];
+            faults.push(FieldError::not_supported(&strategy.path(), strategy.value().clone(), &known));
+        }
+    }
+}
+
+/// A change of a Deployment.
+pub(crate) fn validate_deployment_update(new: &Object, old: &Object) -> Faults {
+    same_selector(new, old)
+}
+
+/// DaemonSet.
+pub(crate) fn validate_daemon_set(o: &Object) -> Faults {
+    let mut faults = Vec::new();
+    let spec = At::top(o, "spec");
+    selector(&spec, "daemonset", true, &mut faults);
+    running_template(&spec, "DaemonSet", &mut faults);
+    counts(&spec, &mut faults);
+    let strategy = spec.get("updateStrategy");
+    let rolling = strategy.get("rollingUpdate");
+    match strategy.get("type").str() {
+        "OnDelete" => {}
+        "RollingUpdate" if !rolling.is_set() => faults.push(rolling.missing("")),
+        "RollingUpdate" => {
+            let (unavailable, surge) = (rolling.get("maxUnavailable"), rolling.get("maxSurge"));
+            for at in [&unavailable, &surge] {
+                int_or_percent(at, &mut faults);
+                at_most_all(at, &mut faults);
+            }
+            match (amount(&unavailable) != 0, amount(&surge) != 0) {
+                (true, true) => faults.push(surge.invalid("may not be set when maxUnavailable is non-zero")),
+                (false, false) => faults.push(unavailable.missing("cannot be 0 when maxSurge is 0")),
+                _ => {}
+            }
+        }
+        _ => {
+            let known = ["RollingUpdate", "OnDelete"];
+            faults.push(FieldError::not_supported(&strategy.path(), strategy.value().clone(), &known));
+        }
+    }
+    faults
+}
+
+/// A change of a DaemonSet.
+pub(crate) fn validate_daemon_set_update(new: &Object, old: &Object) -> Faults {
+    same_selector(new, old)
+}
+
+/// StatefulSet.
+pub(crate) fn validate_stateful_set(o: &Object) -> Faults {
+    let mut faults = Vec::new();
+    let spec = At::top(o, "spec");
+    let management = spec.get("podManagementPolicy");
+    if management.required(&mut faults) && !matches!(management.str(), "OrderedReady" | "Parallel") {
+        faults.push(management.invalid("must be 'OrderedReady' or 'Parallel'"));
+    }
+    stateful_strategy(&spec.get("updateStrategy"), &mut faults);
+    for key in ["whenDeleted", "whenScaled"] {
+        spec.get("persistentVolumeClaimRetentionPolicy").get(key).known(&["Retain", "Delete"], &mut faults);
+    }
+    counts(&spec, &mut faults);
+    spec.get("ordinals").get("start").non_negative(&mut faults);
+    selector(&spec, "statefulset", true, &mut faults);
+    let template = with_claims(&spec);
+    let mut whole = spec.value().clone();
+    whole["template"] = template;
+    running_template(&At::new(&whole, spec.path()), "StatefulSet", &mut faults);
+    faults
+}
+
+/// The template as its pods will be: with a volume for each claim, and with names that only pods get.
+fn with_claims(spec: &At<'_>) -> Value {
+    let mut template = spec.get("template").value().clone();
+    let claims: Vec<&str> =
+        spec.get("volumeClaimTemplates").items().map(|c| c.get("metadata").get("name").str()).collect();
+    let Some(Value::Object(pod)) = template.get_mut("spec") else { return template };
+    pod.remove("subdomain");
+    pod.remove("hostname");
+    let own = pod.get("volumes").and_then(Value::as_array).cloned().unwrap_or_default();
+    let named = |v: &Value| claims.contains(&v["name"].as_str().unwrap_or_default());
+    let claimed = claims
+        .iter()
+        .map(|name| serde_json::json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
+    // Own volumes stand first, so that what is wrong with them is said at their own places.
+    let all: Vec<Value> = own.into_iter().filter(|v| !named(v)).chain(claimed).collect();
+    pod.insert("volumes".into(), all.into());
+    template
+}
+
+fn stateful_strategy(strategy: &At<'_>, faults: &mut Faults) {
+    let rolling = strategy.get("rollingUpdate");
+    match strategy.get("type").str() {
+        "" => faults.push(strategy.missing("")),
+        "OnDelete" if rolling.is_set() => {
+            faults.push(rolling.invalid("only allowed for updateStrategy 'RollingUpdate'"));
+        }
+        "OnDelete" => {}
+        "RollingUpdate" => {
+            rolling.get("partition").non_negative(faults);
+            let unavailable = rolling.get("maxUnavailable");
+            int_or_percent(&unavailable, faults);
+            if unavailable.is_set() && amount(&unavailable) == 0 {
+                faults.push(unavailable.invalid("cannot be 0"));
+            }
+            at_most_all(&unavailable, faults);
+        }
+        _ => faults.push(strategy.invalid("must be 'RollingUpdate' or 'OnDelete'")),
+    }
+}
+
+/// Fields of a StatefulSet's spec that may change.
+const STATEFUL_MUTABLE: [&str; 7] = [
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+];
+
+/// A change of a StatefulSet.
+pub(crate) fn validate_stateful_set_update(new: &Object, old: &Object) -> Faults {
+    let rest = |o: &Object| {
+        let mut spec = o.body.get("spec").cloned().unwrap_or_default();
+        if let Value::Object(spec) = &mut spec {
+            STATEFUL_MUTABLE.iter().for_each(|key| drop(spec.remove(*key)));
+        }
+        spec
+    };
+    if rest(new) == rest(old) {
+        return Vec::new();
+    }
+    let why = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', \
+               'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
+    vec![FieldError::forbidden(&FieldPath::new("spec"), why)]
+}
+
+/// ReplicationController.
+pub(crate) fn validate_replication_controller(o: &Object) -> Faults {
+    let mut faults = Vec::new();
+    let spec = At::top(o, "spec");
+    counts(&spec, &mut faults);
+    let selector = spec.get("selector");
+    if selector.is_empty() {
+        faults.push(selector.missing(""));
+    }
+    let labels = labels_of(&spec.get("template"));
+    if selector.entries().any(|(k, v)| labels.get(k).map(String::as_str) != Some(v.str())) {
+        faults.push(spec.get("template").get("metadata").get("labels").invalid(NO_MATCH));
+    }
+    running_template(&spec, "ReplicationController", &mut faults);
+    faults
+}
+
+/// PodTemplate.
+pub(crate) fn validate_pod_template(o: &Object) -> Faults {
+    let mut faults = Vec::new();
+    template(&At::top(o, "template"), &mut faults);
+    faults
+}
+
+/// ControllerRevision.
+pub(crate) fn validate_revision(o: &Object) -> Faults {
+    let mut faults = Vec::new();
+    let data = At::top(o, "data");
+    if !data.is_set() {
+        faults.push(data.missing("data is mandatory"));
+    }
+    At::top(o, "revision").non_negative(&mut faults);
+    faults
+}
+
+/// A change of a ControllerRevision.
+pub(crate) fn validate_revision_update(new: &Object, old: &Object) -> Faults {
+    let data = At::top(new, "data");
+    if Some(data.value()) == old.body.get("data") { Vec::new() } else { vec![data.invalid(IMMUTABLE)] }
 }

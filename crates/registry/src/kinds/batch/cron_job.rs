@@ -2,9 +2,9 @@
 
 use crate::fill::{make, part, set, set_zero};
 use crate::kind::Kind;
-use crate::strategy::{PLAIN, Strategy, Update, WHOLE};
+use crate::strategy::{PLAIN, Strategy};
 use crate::table::{age, ago_text, containers, count, name, selector, text, text_or};
-use crate::validate::batch::{validate_cron_job, validate_cron_job_update};
+use crate::validate::batch::{validate_cron_job, validate_new_cron_job};
 use jiff::Timestamp;
 use meta::Object;
 use serde_json::{Value, json};
@@ -33,12 +33,8 @@ pub(super) fn kind() -> Kind {
         .strategy(&STRATEGY)
 }
 
-static STRATEGY: Strategy = Strategy {
-    default,
-    validate: validate_cron_job,
-    update: Update { validate: validate_cron_job_update, ..WHOLE },
-    ..PLAIN
-};
+static STRATEGY: Strategy =
+    Strategy { default, validate: validate_cron_job, validate_create: validate_new_cron_job, ..PLAIN };
 
 fn default(o: &mut Object) {
     let spec = part(o, "spec");
