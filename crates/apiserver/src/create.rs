@@ -121,10 +121,9 @@ impl Writing<'_> {
         Ok(object)
     }
 
-    /// Faults that any kind can have: name, metadata, schema.
+    /// Faults that any kind can have: name, schema.
     pub(crate) fn faults(&self, object: &Object) -> Vec<meta::FieldError> {
         let mut faults = self.served.kind.validate_name(object);
-        faults.extend(metadata::validate(&object.metadata, self.served.kind.namespaced));
         if let Some(model) = &self.served.model {
             faults.extend(model.validate(object));
         }

@@ -47,11 +47,7 @@ impl ApiServer {
     }
 
     /// Answers one request of a caller in this process: the whole way, from authentication to the commit.
-    pub async fn handle(
-        self: Arc<Self>,
-        request: Request<Bytes>,
-        peer: Peer,
-    ) -> Response<ReplyBody> {
+    pub async fn handle(self: Arc<Self>, request: Request<Bytes>, peer: Peer) -> Response<ReplyBody> {
         let admitted = match self.admit(&request, peer) {
             Ok(admitted) => admitted,
             Err(e) => return self.failed(&e),

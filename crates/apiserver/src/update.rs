@@ -238,7 +238,6 @@ impl Writing<'_> {
         served.kind.prepare_for_update(part.update(), &mut new, old, &self.context());
         self.server.prepare(&served, &mut new, Some(old));
         let mut faults = metadata::validate_update(&new.metadata, &old.metadata);
-        faults.extend(metadata::validate(&new.metadata, served.kind.namespaced));
         faults.extend(served.kind.validate_update(part.update(), &new, old));
         if let Some(model) = &served.model {
             faults.extend(model.validate_update(&new, old));

@@ -14,22 +14,36 @@ fn a_config_map_lives_and_dies() {
     let w = World::new();
     w.check(
         &format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"a\",\"labels\":{{\"x\":\"y\"}}}},\"data\":{{\"k\":\"v\"}}}}"),
-        expect![[]],
+        expect![[r#"
+            201
+            {"apiVersion":"v1","data":{"k":"v"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","labels":{"x":"y"},"name":"a","namespace":"default","resourceVersion":"186","uid":"00000000-0000-4000-8000-0000000000ba"}}"#]],
     );
-    w.fails(&format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"a\"}}}}"), expect![[]]);
-    w.check(&format!("GET {CM}/a"), expect![[]]);
+    w.fails(
+        &format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"a\"}}}}"),
+        expect![[r#"409 AlreadyExists: configmaps "a" already exists"#]],
+    );
+    w.check(&format!("GET {CM}/a"), expect![[r#"
+        200
+        {"apiVersion":"v1","data":{"k":"v"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","labels":{"x":"y"},"name":"a","namespace":"default","resourceVersion":"186","uid":"00000000-0000-4000-8000-0000000000ba"}}"#]]);
     w.check(
         &format!("PUT {CM}/a\n\n{{\"metadata\":{{\"name\":\"a\"}},\"data\":{{\"k\":\"w\"}}}}"),
-        expect![[]],
+        expect![[r#"
+            200
+            {"apiVersion":"v1","data":{"k":"w"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"187","uid":"00000000-0000-4000-8000-0000000000ba"}}"#]],
     );
     w.fails(
         &format!("PUT {CM}/a\n\n{{\"metadata\":{{\"name\":\"a\",\"resourceVersion\":\"1\"}},\"data\":{{}}}}"),
-        expect![[]],
+        expect![[r#"409 Conflict: Operation cannot be fulfilled on configmaps "a": the object has been modified; please apply your changes to the latest version and try again"#]],
     );
-    w.fails(&format!("PUT {CM}/a\n\n{{\"metadata\":{{\"name\":\"b\"}}}}"), expect![[]]);
-    w.check(&format!("DELETE {CM}/a"), expect![[]]);
-    w.fails(&format!("GET {CM}/a"), expect![[]]);
-    w.fails(&format!("DELETE {CM}/a"), expect![[]]);
+    w.fails(
+        &format!("PUT {CM}/a\n\n{{\"metadata\":{{\"name\":\"b\"}}}}"),
+        expect!["400 BadRequest: the name of the object (b) does not match the name on the URL (a)"],
+    );
+    w.check(&format!("DELETE {CM}/a"), expect![[r#"
+        200
+        {"apiVersion":"v1","details":{"kind":"configmaps","name":"a","uid":"00000000-0000-4000-8000-0000000000ba"},"kind":"Status","metadata":{},"status":"Success"}"#]]);
+    w.fails(&format!("GET {CM}/a"), expect![[r#"404 NotFound: configmaps "a" not found"#]]);
+    w.fails(&format!("DELETE {CM}/a"), expect![[r#"404 NotFound: configmaps "a" not found"#]]);
 }
 
 #[test]
@@ -38,29 +52,53 @@ fn names_are_generated_and_namespaces_must_fit() {
     let v = w.ok(&format!("POST {CM}\n\n{{\"metadata\":{{\"generateName\":\"web-\"}}}}"));
     let name = v["metadata"]["name"].as_str().unwrap();
     assert!(name.starts_with("web-") && name.len() == 9, "{name}");
-    w.fails(&format!("POST {CM}\n\n{{\"metadata\":{{}}}}"), expect![[]]);
-    w.fails(&format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"A_b\"}}}}"), expect![[]]);
-    w.fails(&format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"a\",\"namespace\":\"other\"}}}}"), expect![[]]);
-    w.fails(&format!("POST {CM}\n\n{{\"kind\":\"Pod\",\"apiVersion\":\"v1\"}}"), expect![[]]);
-    w.fails(&format!("POST {CM}\n\n{{\"apiVersion\":\"v2\"}}"), expect![[]]);
-    w.fails(&format!("POST {CM}\n\n[1]"), expect![[]]);
-    w.fails(&format!("POST {CM}\n\n{{"), expect![[]]);
-    w.fails(&format!("POST {CM}\nContent-Type: text/html\n\n{{}}"), expect![[]]);
-    w.fails("GET /api/v1/namespaces/default/nodes", expect![[]]);
-    w.fails("POST /api/v1/configmaps\n\n{}", expect![[]]);
-    w.fails("GET /apis/nope/v1/things", expect![[]]);
-    w.fails("GET /api/v1/namespaces/default/configmaps/a/status", expect![[]]);
+    w.fails(&format!("POST {CM}\n\n{{\"metadata\":{{}}}}"), expect![[r#"422 Invalid: ConfigMap "" is invalid: metadata.name: Required value: name or generateName is required"#]]);
+    w.fails(&format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"A_b\"}}}}"), expect![[r#"422 Invalid: ConfigMap "A_b" is invalid: metadata.name: Invalid value: "A_b": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"#]]);
+    w.fails(&format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"a\",\"namespace\":\"other\"}}}}"), expect!["400 BadRequest: the namespace of the provided object does not match the namespace sent on the request"]);
+    w.fails(&format!("POST {CM}\n\n{{\"kind\":\"Pod\",\"apiVersion\":\"v1\"}}"), expect![[r#"400 BadRequest: Pod in version "v1" cannot be handled as a ConfigMap: the kind in the data does not match the expected kind"#]]);
+    w.fails(
+        &format!("POST {CM}\n\n{{\"apiVersion\":\"v2\"}}"),
+        expect![
+            "400 BadRequest: the API version in the data (v2) does not match the expected API version (v1)"
+        ],
+    );
+    w.fails(&format!("POST {CM}\n\n[1]"), expect![[r#"400 BadRequest: ConfigMap in version "v1" cannot be handled as a ConfigMap: the object is not a JSON object"#]]);
+    w.fails(&format!("POST {CM}\n\n{{"), expect!["400 BadRequest: the object provided is unrecognized (must be of type JSON): couldn't get version/kind; json parse error: EOF while parsing an object at line 1 column 1"]);
+    w.fails(&format!("POST {CM}\nContent-Type: text/html\n\n{{}}"), expect!["415 UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: application/json, application/yaml"]);
+    w.fails(
+        "GET /api/v1/namespaces/default/nodes",
+        expect!["404 NotFound: the server could not find the requested resource"],
+    );
+    w.fails(
+        "POST /api/v1/configmaps\n\n{}",
+        expect!["405 MethodNotAllowed: the server does not allow this method on the requested resource"],
+    );
+    w.fails(
+        "GET /apis/nope/v1/things",
+        expect!["404 NotFound: the server could not find the requested resource"],
+    );
+    w.fails(
+        "GET /api/v1/namespaces/default/configmaps/a/status",
+        expect!["404 NotFound: the server could not find the requested resource"],
+    );
 }
 
 #[test]
 fn unknown_fields_are_warned_of_or_refused() {
     let w = World::new();
     let body = r#"{"metadata":{"name":"a","foo":1},"data":{"k":"v"},"bar":{},"data":{"l":"m"}}"#;
-    w.fails(&format!("POST {CM}?fieldValidation=Strict\n\n{body}"), expect![[]]);
-    w.check(&format!("POST {CM}?dryRun=All\n\n{body}"), expect![[]]);
-    w.check(&format!("POST {CM}?dryRun=All&fieldValidation=Ignore\n\n{body}"), expect![[]]);
-    w.fails(&format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"a\"}},\"data\":{{\"k\":1}}}}"), expect![[]]);
-    w.fails(&format!("POST {CM}?dryRun=Some\n\n{body}"), expect![[]]);
+    w.fails(&format!("POST {CM}?fieldValidation=Strict\n\n{body}"), expect![[r#"400 BadRequest: ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: duplicate field "data", unknown field "bar", unknown field "metadata.foo""#]]);
+    w.check(&format!("POST {CM}?dryRun=All\n\n{body}"), expect![[r#"
+        201
+        299 - "duplicate field \"data\""
+        299 - "unknown field \"bar\""
+        299 - "unknown field \"metadata.foo\""
+        {"apiVersion":"v1","data":{"l":"m"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","uid":"00000000-0000-4000-8000-0000000000ba"}}"#]]);
+    w.check(&format!("POST {CM}?dryRun=All&fieldValidation=Ignore\n\n{body}"), expect![[r#"
+        201
+        {"apiVersion":"v1","data":{"l":"m"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","uid":"00000000-0000-4000-8000-0000000000be"}}"#]]);
+    w.fails(&format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"a\"}},\"data\":{{\"k\":1}}}}"), expect![[r#"400 BadRequest: ConfigMap in version "v1" cannot be handled as a ConfigMap: json: cannot unmarshal number into Go struct field ConfigMap.data of type string"#]]);
+    w.fails(&format!("POST {CM}?dryRun=Some\n\n{body}"), expect![[r#"422 Invalid: CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: "Some": supported values: "All""#]]);
 }
 
 #[test]
@@ -70,7 +108,12 @@ fn lists_are_paged_and_selected() {
         create(&w, name, &format!(",\"labels\":{{\"n\":\"{name}\"}}"));
     }
     let names = |v: &serde_json::Value| -> String {
-        v["items"].as_array().unwrap().iter().map(|i| i["metadata"]["name"].as_str().unwrap().to_owned() + " ").collect()
+        v["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|i| i["metadata"]["name"].as_str().unwrap().to_owned() + " ")
+            .collect()
     };
     let first = w.ok(&format!("GET {CM}?limit=2"));
     assert_eq!((names(&first).as_str(), &first["metadata"]["remainingItemCount"]), ("a b ", &1.into()));
@@ -82,12 +125,26 @@ fn lists_are_paged_and_selected() {
     assert_eq!(names(&w.ok(&format!("GET {CM}?labelSelector=n+in+(a,c)"))), "a c ");
     assert_eq!(names(&w.ok(&format!("GET {CM}?fieldSelector=metadata.name%3Db"))), "b ");
     assert_eq!(names(&w.ok("GET /api/v1/configmaps?labelSelector=n")), "a b c ");
-    w.fails(&format!("GET {CM}?fieldSelector=spec.x%3Db"), expect![[]]);
-    w.fails(&format!("GET {CM}?labelSelector=a%3D%3D%3Db"), expect![[]]);
-    w.fails(&format!("GET {CM}?resourceVersion=100000&resourceVersionMatch=NotOlderThan"), expect![[]]);
+    w.fails(
+        &format!("GET {CM}?fieldSelector=spec.x%3Db"),
+        expect!["400 BadRequest: field label not supported: spec.x"],
+    );
+    w.fails(
+        &format!("GET {CM}?labelSelector=a%3D%3D%3Db"),
+        expect!["400 BadRequest: unable to parse requirement: found '=', expected: identifier"],
+    );
+    w.fails(
+        &format!("GET {CM}?resourceVersion=100000&resourceVersionMatch=NotOlderThan"),
+        expect!["504 Timeout: Timeout: Too large resource version: 100000, current: 189"],
+    );
     w.server.store.compact(w.server.store.revision());
-    w.check(&format!("GET {CM}?limit=2&continue={token}"), expect![[]]);
-    w.fails(&format!("GET {CM}?resourceVersion=1&resourceVersionMatch=Exact"), expect![[]]);
+    w.check(&format!("GET {CM}?limit=2&continue={token}"), expect![[r#"
+        410
+        {"apiVersion":"v1","code":410,"kind":"Status","message":"The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.","metadata":{"continue":"eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6LTEsInN0YXJ0IjoiYlx1MDAwMCJ9"},"reason":"Expired","status":"Failure"}"#]]);
+    w.fails(
+        &format!("GET {CM}?resourceVersion=1&resourceVersionMatch=Exact"),
+        expect!["410 Expired: The resourceVersion for the provided list is too old."],
+    );
 }
 
 #[test]
@@ -95,12 +152,31 @@ fn shapes() {
     let w = World::new();
     create(&w, "a", "");
     let table = "Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
-    w.check(&format!("GET {CM}\n{table}"), expect![[]]);
-    w.check(&format!("GET {CM}/a?includeObject=None\n{table}"), expect![[]]);
+    w.check(&format!("GET {CM}\n{table}"), expect![[r#"
+        200
+        {"apiVersion":"meta.k8s.io/v1","columnDefinitions":[{"description":"","format":"name","name":"Name","priority":0,"type":"string"},{"description":"","format":"","name":"Data","priority":0,"type":"string"},{"description":"","format":"","name":"Age","priority":0,"type":"string"}],"kind":"Table","metadata":{"resourceVersion":"186"},"rows":[{"cells":["a",0,"0s"],"object":{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"186","uid":"00000000-0000-4000-8000-0000000000ba"}}}]}"#]]);
+    w.check(&format!("GET {CM}/a?includeObject=None\n{table}"), expect![[r#"
+        200
+        {"apiVersion":"meta.k8s.io/v1","columnDefinitions":[{"description":"","format":"name","name":"Name","priority":0,"type":"string"},{"description":"","format":"","name":"Data","priority":0,"type":"string"},{"description":"","format":"","name":"Age","priority":0,"type":"string"}],"kind":"Table","metadata":{"resourceVersion":"186"},"rows":[{"cells":["a",0,"0s"]}]}"#]]);
     let partial = "Accept: application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
-    w.check(&format!("GET {CM}\n{partial}"), expect![[]]);
-    w.check(&format!("GET {CM}/a\nAccept: application/yaml"), expect![[]]);
-    w.fails(&format!("GET {CM}/a\nAccept: application/vnd.kubernetes.protobuf"), expect![[]]);
+    w.check(&format!("GET {CM}\n{partial}"), expect![[r#"
+        200
+        {"apiVersion":"meta.k8s.io/v1","items":[{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"186","uid":"00000000-0000-4000-8000-0000000000ba"}}],"kind":"PartialObjectMetadataList","metadata":{"resourceVersion":"186"}}"#]]);
+    w.check(
+        &format!("GET {CM}/a\nAccept: application/yaml"),
+        expect![[r#"
+        200
+        apiVersion: v1
+        kind: ConfigMap
+        metadata:
+          creationTimestamp: "2025-06-15T15:06:40Z"
+          name: a
+          namespace: default
+          resourceVersion: "186"
+          uid: "00000000-0000-4000-8000-0000000000ba"
+    "#]],
+    );
+    w.fails(&format!("GET {CM}/a\nAccept: application/vnd.kubernetes.protobuf"), expect!["406 NotAcceptable: only the following media types are accepted: application/json, application/yaml"]);
     let (_, text, _) = w.ask(&format!("GET {CM}?pretty=true"));
     assert!(text.starts_with("{\n  \"kind\": \"ConfigMapList\""), "{text}");
 }
@@ -109,13 +185,17 @@ fn shapes() {
 fn deletions_wait_for_finalizers_and_heed_preconditions() {
     let w = World::new();
     create(&w, "a", ",\"finalizers\":[\"x/y\"]");
-    w.fails(&format!("DELETE {CM}/a\n\n{{\"preconditions\":{{\"uid\":\"no\"}}}}"), expect![[]]);
-    w.check(&format!("DELETE {CM}/a"), expect![[]]);
+    w.fails(&format!("DELETE {CM}/a\n\n{{\"preconditions\":{{\"uid\":\"no\"}}}}"), expect![[r#"409 Conflict: Operation cannot be fulfilled on ConfigMap "a": the UID in the precondition (no) does not match the UID in record (00000000-0000-4000-8000-0000000000ba). The object might have been deleted and then recreated"#]]);
+    w.check(&format!("DELETE {CM}/a"), expect![[r#"
+        200
+        {"apiVersion":"v1","kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","deletionGracePeriodSeconds":0,"deletionTimestamp":"2025-06-15T15:06:40Z","finalizers":["x/y"],"name":"a","namespace":"default","resourceVersion":"187","uid":"00000000-0000-4000-8000-0000000000ba"}}"#]]);
     w.check(
         &format!("PATCH {CM}/a\nContent-Type: application/merge-patch+json\n\n{{\"metadata\":{{\"finalizers\":null}}}}"),
-        expect![[]],
+        expect![[r#"
+            200
+            {"apiVersion":"v1","kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","deletionGracePeriodSeconds":0,"deletionTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"188","uid":"00000000-0000-4000-8000-0000000000ba"}}"#]],
     );
-    w.fails(&format!("GET {CM}/a"), expect![[]]);
+    w.fails(&format!("GET {CM}/a"), expect![[r#"404 NotFound: configmaps "a" not found"#]]);
     create(&w, "b", "");
     let v = w.ok(&format!("DELETE {CM}/b?propagationPolicy=Foreground"));
     assert_eq!(v["metadata"]["finalizers"], serde_json::json!(["foregroundDeletion"]));
@@ -130,30 +210,58 @@ fn deletions_wait_for_finalizers_and_heed_preconditions() {
 #[test]
 fn nobody_gets_past_authorization() {
     let w = World::new();
-    w.fails(&format!("jane@GET {CM}"), expect![[]]);
-    w.fails(&format!("anonymous@GET {CM}/a"), expect![[]]);
-    w.fails("jane@GET /metrics", expect![[]]);
-    w.check("anonymous@GET /readyz", expect![[]]);
-    w.fails(&format!("GET {CM}\nAuthorization: Bearer nonsense\nImpersonate-User: jane"), expect![[]]);
+    w.fails(&format!("jane@GET {CM}"), expect![[r#"403 Forbidden: configmaps is forbidden: User "jane" cannot list resource "configmaps" in API group "" in the namespace "default""#]]);
+    w.fails(&format!("anonymous@GET {CM}/a"), expect![[r#"403 Forbidden: configmaps "a" is forbidden: User "system:anonymous" cannot get resource "configmaps" in API group "" in the namespace "default""#]]);
+    w.fails(
+        "jane@GET /metrics",
+        expect![[r#"403 Forbidden: forbidden: User "jane" cannot get path "/metrics""#]],
+    );
+    w.check(
+        "anonymous@GET /readyz",
+        expect![[r#"
+        200
+        ok"#]],
+    );
+    w.fails(&format!("GET {CM}\nAuthorization: Bearer nonsense\nImpersonate-User: jane"), expect![[r#"403 Forbidden: configmaps is forbidden: User "jane" cannot list resource "configmaps" in API group "" in the namespace "default""#]]);
     w.ok("POST /apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings\n\n{\"metadata\":{\"name\":\"b\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"view\"},\"subjects\":[{\"kind\":\"User\",\"apiGroup\":\"rbac.authorization.k8s.io\",\"name\":\"jane\"}]}");
     w.ok(&format!("jane@GET {CM}"));
-    w.fails(&format!("jane@POST {CM}\n\n{{}}"), expect![[]]);
-    w.check("jane@POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews\n\n{\"spec\":{\"resourceAttributes\":{\"verb\":\"list\",\"resource\":\"pods\",\"namespace\":\"default\"}}}", expect![[]]);
-    w.check("jane@POST /apis/authentication.k8s.io/v1/selfsubjectreviews\n\n{}", expect![[]]);
+    w.fails(&format!("jane@POST {CM}\n\n{{}}"), expect![[r#"403 Forbidden: configmaps is forbidden: User "jane" cannot create resource "configmaps" in API group "" in the namespace "default""#]]);
+    w.check("jane@POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews\n\n{\"spec\":{\"resourceAttributes\":{\"verb\":\"list\",\"resource\":\"pods\",\"namespace\":\"default\"}}}", expect![[r#"
+        201
+        {"apiVersion":"authorization.k8s.io/v1","kind":"SelfSubjectAccessReview","metadata":{},"spec":{"resourceAttributes":{"namespace":"default","resource":"pods","verb":"list"}},"status":{"allowed":true,"reason":"RBAC: allowed by RoleBinding \"b/default\" of ClusterRole \"view\" to User \"jane\""}}"#]]);
+    w.check("jane@POST /apis/authentication.k8s.io/v1/selfsubjectreviews\n\n{}", expect![[r#"
+        201
+        {"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview","metadata":{},"status":{"userInfo":{"groups":["system:authenticated"],"username":"jane"}}}"#]]);
 }
 
 #[test]
 fn every_cluster_has_these() {
     let w = World::new();
     let v = w.ok("GET /api/v1/namespaces");
-    let names: Vec<_> = v["items"].as_array().unwrap().iter().map(|i| i["metadata"]["name"].as_str().unwrap()).collect();
+    let names: Vec<_> =
+        v["items"].as_array().unwrap().iter().map(|i| i["metadata"]["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["default", "kube-node-lease", "kube-public", "kube-system"]);
-    w.check("GET /api/v1/namespaces/default/services/kubernetes", expect![[]]);
-    w.check("GET /version", expect![[]]);
+    w.check("GET /api/v1/namespaces/default/services/kubernetes", expect![[r#"
+        200
+        {"apiVersion":"v1","kind":"Service","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","labels":{"component":"apiserver","provider":"kubernetes"},"name":"kubernetes","namespace":"default","resourceVersion":"181","uid":"00000000-0000-4000-8000-0000000000b4"},"spec":{"clusterIP":"10.96.0.1","clusterIPs":["10.96.0.1"],"internalTrafficPolicy":"Cluster","ipFamilies":["IPv4"],"ipFamilyPolicy":"SingleStack","ports":[{"name":"https","port":443,"protocol":"TCP","targetPort":6443}],"sessionAffinity":"None","type":"ClusterIP"},"status":{"loadBalancer":{}}}"#]]);
+    w.check("GET /version", expect![[r#"
+        200
+        {"buildDate":"1970-01-01T00:00:00Z","compiler":"rustc","emulationMajor":"1","emulationMinor":"37","gitCommit":"0.1.0","gitTreeState":"clean","gitVersion":"v1.37.0","goVersion":"none","major":"1","minCompatibilityMajor":"1","minCompatibilityMinor":"37","minor":"37","platform":"linux/amd64"}"#]]);
     let v = w.ok("GET /apis\nAccept: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
     assert_eq!(v["kind"], "APIGroupDiscoveryList");
     assert!(v["items"].as_array().unwrap().len() > 15);
     let v = w.ok("GET /apis/apps/v1");
     assert_eq!(v["groupVersion"], "apps/v1");
-    w.check("GET /readyz?verbose", expect![[]]);
+    w.check(
+        "GET /readyz?verbose",
+        expect![[r#"
+        200
+        [+]ping ok
+        [+]log ok
+        [+]etcd ok
+        [+]informer-sync ok
+        [+]shutdown ok
+        readyz check passed
+    "#]],
+    );
 }

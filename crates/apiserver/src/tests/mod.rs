@@ -36,7 +36,10 @@ pub(crate) struct World {
 
 fn issuer() -> Issuer {
     let rng = ring::rand::SystemRandom::new();
-    let der = ring::signature::EcdsaKeyPair::generate_pkcs8(&ring::signature::ECDSA_P256_SHA256_FIXED_SIGNING, &rng);
+    let der = ring::signature::EcdsaKeyPair::generate_pkcs8(
+        &ring::signature::ECDSA_P256_SHA256_FIXED_SIGNING,
+        &rng,
+    );
     let key = auth::token::SigningKey::from_pkcs8(der.unwrap().as_ref(), rng).unwrap();
     Issuer::new("https://kubernetes.default.svc.cluster.local", key)
 }
@@ -69,7 +72,9 @@ impl World {
 
     fn peer(user: &str) -> Peer {
         match user {
-            "admin" => Peer::Known(Arc::new(UserInfo::new("admin", &["system:masters", "system:authenticated"]))),
+            "admin" => {
+                Peer::Known(Arc::new(UserInfo::new("admin", &["system:masters", "system:authenticated"])))
+            }
             "anonymous" => Peer::Unknown,
             name => Peer::Known(Arc::new(UserInfo::new(name, &["system:authenticated"]))),
         }
@@ -81,7 +86,8 @@ impl World {
         let (head, body) = text.split_once("\n\n").unwrap_or((text, ""));
         let mut lines = head.lines().map(str::trim);
         let first = lines.next().unwrap();
-        let (user, line) = first.split_once('@').filter(|(u, _)| !u.contains(' ')).unwrap_or(("admin", first));
+        let (user, line) =
+            first.split_once('@').filter(|(u, _)| !u.contains(' ')).unwrap_or(("admin", first));
         let (method, uri) = line.split_once(' ').unwrap();
         let mut request = http::Request::builder().method(method).uri(uri);
         for (k, v) in lines.filter_map(|l| l.split_once(": ")) {
@@ -144,7 +150,11 @@ impl World {
     pub(crate) fn fails(&self, text: &str, expect: Expect) {
         let (code, body, _) = self.ask(text);
         let v: Value = serde_json::from_str(&body).unwrap_or(Value::String(body));
-        expect.assert_eq(&format!("{code} {}: {}", v["reason"].as_str().unwrap_or("-"), v["message"].as_str().unwrap_or("-")));
+        expect.assert_eq(&format!(
+            "{code} {}: {}",
+            v["reason"].as_str().unwrap_or("-"),
+            v["message"].as_str().unwrap_or("-")
+        ));
     }
 }
 

@@ -16,9 +16,12 @@ fn four_ways_to_patch() {
     w.ok(&format!("POST {DEPLOYMENTS}\n\n{}", deployment()));
     let images = |v: &serde_json::Value| -> Vec<String> {
         let list = v["spec"]["template"]["spec"]["containers"].as_array().unwrap();
-        list.iter().map(|c| format!("{}={}", c["name"].as_str().unwrap(), c["image"].as_str().unwrap())).collect()
+        list.iter()
+            .map(|c| format!("{}={}", c["name"].as_str().unwrap(), c["image"].as_str().unwrap()))
+            .collect()
     };
-    let patch = |media: &str, body: &str| w.ok(&format!("PATCH {DEPLOYMENTS}/web\nContent-Type: {media}\n\n{body}"));
+    let patch =
+        |media: &str, body: &str| w.ok(&format!("PATCH {DEPLOYMENTS}/web\nContent-Type: {media}\n\n{body}"));
     let v = patch("application/json-patch+json", r#"[{"op":"replace","path":"/spec/replicas","value":3}]"#);
     assert_eq!((&v["spec"]["replicas"], &v["metadata"]["generation"]), (&3.into(), &2.into()));
     let v = patch("application/merge-patch+json", r#"{"metadata":{"labels":{"a":"b"}}}"#);
@@ -28,16 +31,20 @@ fn four_ways_to_patch() {
         r#"{"spec":{"template":{"spec":{"containers":[{"name":"d","image":"busybox"}]}}}}"#,
     );
     assert_eq!(images(&v), ["d=busybox", "c=nginx"]);
-    w.fails(&format!("PATCH {DEPLOYMENTS}/web\nContent-Type: application/json\n\n{{}}"), expect![[]]);
+    w.fails(&format!("PATCH {DEPLOYMENTS}/web\nContent-Type: application/json\n\n{{}}"), expect!["415 UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/strategic-merge-patch+json"]);
     w.fails(
         &format!("PATCH {DEPLOYMENTS}/web\nContent-Type: application/merge-patch+json\n\n{{\"spec\":{{\"replicas\":-1}}}}"),
-        expect![[]],
+        expect![[r#"422 Invalid: Deployment.apps "web" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0"#]],
     );
+    let (code, text, _) = w.ask(&format!(
+        "PATCH {DEPLOYMENTS}/web?fieldValidation=Strict\nContent-Type: application/merge-patch+json\n\n{{\"spec\":{{\"foo\":1}}}}"
+    ));
+    assert_eq!(code, 422);
+    assert!(text.contains(r#"strict decoding error: unknown field \"spec.foo\""#), "{text}");
     w.fails(
-        &format!("PATCH {DEPLOYMENTS}/web?fieldValidation=Strict\nContent-Type: application/merge-patch+json\n\n{{\"spec\":{{\"foo\":1}}}}"),
-        expect![[]],
+        &format!("PATCH {DEPLOYMENTS}/no\nContent-Type: application/merge-patch+json\n\n{{}}"),
+        expect![[r#"404 NotFound: deployments.apps "no" not found"#]],
     );
-    w.fails(&format!("PATCH {DEPLOYMENTS}/no\nContent-Type: application/merge-patch+json\n\n{{}}"), expect![[]]);
 }
 
 #[test]
@@ -45,13 +52,22 @@ fn apply_creates_and_finds_conflicts() {
     let w = World::new();
     let cm = "/api/v1/namespaces/default/configmaps/a";
     let apply = |query: &str, data: &str| {
-        let body = format!("{{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{{\"name\":\"a\"}},\"data\":{data}}}");
+        let body = format!(
+            "{{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{{\"name\":\"a\"}},\"data\":{data}}}"
+        );
         format!("PATCH {cm}?{query}\nContent-Type: application/apply-patch+yaml\n\n{body}")
     };
-    w.fails(&apply("", "{}"), expect![[]]);
+    w.fails(&apply("", "{}"), expect![[r#"422 Invalid: PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch"#]]);
     let (code, body, _) = w.ask(&apply("fieldManager=one", r#"{"k":"v","l":"m"}"#));
     assert_eq!(code, 201, "{body}");
-    w.fails(&apply("fieldManager=two", r#"{"k":"w"}"#), expect![[]]);
-    w.check(&apply("fieldManager=two&force=true", r#"{"k":"w"}"#), expect![[]]);
-    w.check(&apply("fieldManager=one", r#"{}"#), expect![[]]);
+    w.fails(
+        &apply("fieldManager=two", r#"{"k":"w"}"#),
+        expect![[r#"409 Conflict: Apply failed with 1 conflict: conflict with "one": .data.k"#]],
+    );
+    w.check(&apply("fieldManager=two&force=true", r#"{"k":"w"}"#), expect![[r#"
+        200
+        {"apiVersion":"v1","data":{"k":"w","l":"m"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"187","uid":"00000000-0000-4000-8000-0000000000b9"}}"#]]);
+    w.check(&apply("fieldManager=one", r#"{}"#), expect![[r#"
+        200
+        {"apiVersion":"v1","data":{"k":"w"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"188","uid":"00000000-0000-4000-8000-0000000000b9"}}"#]]);
 }

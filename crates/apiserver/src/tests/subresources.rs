@@ -14,8 +14,13 @@ fn a_pod_is_bound_runs_and_is_deleted_with_grace() {
     let w = World::new();
     pod(&w, "a");
     let bind = r#"{"target":{"kind":"Node","name":"n1"}}"#;
-    w.check(&format!("POST {PODS}/a/binding\n\n{bind}"), expect![[]]);
-    w.fails(&format!("POST {PODS}/a/binding\n\n{bind}"), expect![[]]);
+    w.check(
+        &format!("POST {PODS}/a/binding\n\n{bind}"),
+        expect![[r#"
+        201
+        {"apiVersion":"v1","code":201,"kind":"Status","metadata":{},"status":"Success"}"#]],
+    );
+    w.fails(&format!("POST {PODS}/a/binding\n\n{bind}"), expect![[r#"409 Conflict: Operation cannot be fulfilled on pods/binding "a": pod a is already assigned to node "n1""#]]);
     let v = w.ok(&format!("PATCH {PODS}/a/status\nContent-Type: application/merge-patch+json\n\n{{\"status\":{{\"phase\":\"Running\"}},\"spec\":{{\"nodeName\":\"n2\"}}}}"));
     assert_eq!((&v["status"]["phase"], &v["spec"]["nodeName"]), (&"Running".into(), &"n1".into()));
     let v = w.ok(&format!("GET {PODS}?fieldSelector=spec.nodeName%3Dn1,status.phase%3DRunning"));
@@ -25,10 +30,10 @@ fn a_pod_is_bound_runs_and_is_deleted_with_grace() {
     assert_eq!(v["metadata"]["deletionTimestamp"], "2025-06-15T15:07:10Z");
     let v = w.ok(&format!("DELETE {PODS}/a?gracePeriodSeconds=0"));
     assert_eq!(v["kind"], "Pod");
-    w.fails(&format!("GET {PODS}/a"), expect![[]]);
+    w.fails(&format!("GET {PODS}/a"), expect![[r#"404 NotFound: pods "a" not found"#]]);
     pod(&w, "b");
     w.ok(&format!("DELETE {PODS}/b"));
-    w.fails(&format!("GET {PODS}/b"), expect![[]]);
+    w.fails(&format!("GET {PODS}/b"), expect![[r#"404 NotFound: pods "b" not found"#]]);
 }
 
 #[test]
@@ -39,12 +44,23 @@ fn evictions_heed_budgets() {
     w.ok(&format!("PATCH {PODS}/a/status\nContent-Type: application/merge-patch+json\n\n{{\"status\":{{\"phase\":\"Running\",\"conditions\":[{{\"type\":\"Ready\",\"status\":\"True\"}}]}}}}"));
     let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
     w.ok(&format!("POST {budgets}\n\n{{\"metadata\":{{\"name\":\"b\"}},\"spec\":{{\"minAvailable\":1,\"selector\":{{\"matchLabels\":{{\"app\":\"web\"}}}}}}}}"));
-    let evict = format!("POST {PODS}/a/eviction\n\n{{\"apiVersion\":\"policy/v1\",\"kind\":\"Eviction\",\"metadata\":{{\"name\":\"a\"}}}}");
-    w.check(&evict, expect![[]]);
+    let evict = format!(
+        "POST {PODS}/a/eviction\n\n{{\"apiVersion\":\"policy/v1\",\"kind\":\"Eviction\",\"metadata\":{{\"name\":\"a\"}}}}"
+    );
+    w.check(&evict, expect![[r#"
+        429
+        {"apiVersion":"v1","code":429,"details":{"causes":[{"message":"The disruption budget b is still being processed by the server.","reason":"DisruptionBudget"}],"retryAfterSeconds":10},"kind":"Status","message":"Cannot evict pod as it would violate the pod's disruption budget.","metadata":{},"reason":"TooManyRequests","status":"Failure"}"#]]);
     w.ok(&format!("PATCH {budgets}/b/status\nContent-Type: application/merge-patch+json\n\n{{\"status\":{{\"observedGeneration\":1,\"disruptionsAllowed\":0,\"currentHealthy\":1,\"desiredHealthy\":1,\"expectedPods\":1}}}}"));
-    w.check(&evict, expect![[]]);
+    w.check(&evict, expect![[r#"
+        429
+        {"apiVersion":"v1","code":429,"details":{"causes":[{"message":"The disruption budget b needs 1 healthy pods and has 1 currently","reason":"DisruptionBudget"}]},"kind":"Status","message":"Cannot evict pod as it would violate the pod's disruption budget.","metadata":{},"reason":"TooManyRequests","status":"Failure"}"#]]);
     w.ok(&format!("PATCH {budgets}/b/status\nContent-Type: application/merge-patch+json\n\n{{\"status\":{{\"disruptionsAllowed\":1}}}}"));
-    w.check(&evict, expect![[]]);
+    w.check(
+        &evict,
+        expect![[r#"
+        201
+        {"apiVersion":"v1","code":201,"kind":"Status","metadata":{},"status":"Success"}"#]],
+    );
     let v = w.ok(&format!("GET {budgets}/b"));
     assert_eq!(v["status"]["disruptionsAllowed"], 0);
 }
@@ -54,9 +70,13 @@ fn scale_is_a_view() {
     let w = World::new();
     let deployments = "/apis/apps/v1/namespaces/default/deployments";
     w.ok(&format!("POST {deployments}\n\n{{\"metadata\":{{\"name\":\"web\"}},\"spec\":{{\"selector\":{{\"matchLabels\":{{\"app\":\"web\"}}}},\"template\":{{\"metadata\":{{\"labels\":{{\"app\":\"web\"}}}},\"spec\":{{\"containers\":[{{\"name\":\"c\",\"image\":\"x\"}}]}}}}}}}}"));
-    w.check(&format!("GET {deployments}/web/scale"), expect![[]]);
-    w.check(&format!("PATCH {deployments}/web/scale\nContent-Type: application/merge-patch+json\n\n{{\"spec\":{{\"replicas\":5}}}}"), expect![[]]);
-    w.fails(&format!("PUT {deployments}/web/scale\n\n{{\"metadata\":{{\"name\":\"web\",\"namespace\":\"default\"}},\"spec\":{{\"replicas\":-1}}}}"), expect![[]]);
+    w.check(&format!("GET {deployments}/web/scale"), expect![[r#"
+        200
+        {"apiVersion":"autoscaling/v1","kind":"Scale","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"web","namespace":"default","resourceVersion":"186","uid":"00000000-0000-4000-8000-0000000000ba"},"spec":{"replicas":1},"status":{"replicas":0,"selector":"app=web"}}"#]]);
+    w.check(&format!("PATCH {deployments}/web/scale\nContent-Type: application/merge-patch+json\n\n{{\"spec\":{{\"replicas\":5}}}}"), expect![[r#"
+        200
+        {"apiVersion":"autoscaling/v1","kind":"Scale","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"web","namespace":"default","resourceVersion":"187","uid":"00000000-0000-4000-8000-0000000000ba"},"spec":{"replicas":5},"status":{"replicas":0,"selector":"app=web"}}"#]]);
+    w.fails(&format!("PUT {deployments}/web/scale\n\n{{\"metadata\":{{\"name\":\"web\",\"namespace\":\"default\"}},\"spec\":{{\"replicas\":-1}}}}"), expect![[r#"422 Invalid: Scale.autoscaling "web" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0"#]]);
     assert_eq!(w.ok(&format!("GET {deployments}/web"))["spec"]["replicas"], 5);
 }
 
@@ -64,19 +84,32 @@ fn scale_is_a_view() {
 fn services_get_addresses_and_ports() {
     let w = World::new();
     let services = "/api/v1/namespaces/default/services";
-    let make = |name: &str, spec: &str| format!("POST {services}\n\n{{\"metadata\":{{\"name\":\"{name}\"}},\"spec\":{{\"ports\":[{{\"port\":80{}}}]}}}}", spec);
+    let make = |name: &str, spec: &str| {
+        format!(
+            "POST {services}\n\n{{\"metadata\":{{\"name\":\"{name}\"}},\"spec\":{{\"ports\":[{{\"port\":80{}}}]}}}}",
+            spec
+        )
+    };
     let v = w.ok(&make("a", ""));
     assert!(v["spec"]["clusterIP"].as_str().unwrap().starts_with("10.96.0."), "{v}");
-    let fixed = |name: &str, ip: &str| format!("POST {services}\n\n{{\"metadata\":{{\"name\":\"{name}\"}},\"spec\":{{\"clusterIP\":\"{ip}\",\"ports\":[{{\"port\":80}}]}}}}");
-    w.fails(&fixed("b", "10.96.0.1"), expect![[]]);
-    w.fails(&fixed("b", "10.1.0.1"), expect![[]]);
+    let fixed = |name: &str, ip: &str| {
+        format!(
+            "POST {services}\n\n{{\"metadata\":{{\"name\":\"{name}\"}},\"spec\":{{\"clusterIP\":\"{ip}\",\"ports\":[{{\"port\":80}}]}}}}"
+        )
+    };
+    w.fails(&fixed("b", "10.96.0.1"), expect![[r#"422 Invalid: Service "b" is invalid: spec.clusterIPs: Invalid value: ["10.96.0.1"]: failed to allocate IP 10.96.0.1: provided IP is already allocated"#]]);
+    w.fails(&fixed("b", "10.1.0.1"), expect![[r#"422 Invalid: Service "b" is invalid: spec.clusterIPs: Invalid value: ["10.1.0.1"]: failed to allocate IP 10.1.0.1: the provided IP (10.1.0.1) is not in the valid range. The range of valid IPs is 10.96.0.0/24"#]]);
     w.ok(&fixed("b", "10.96.0.7"));
     w.ok(&format!("DELETE {services}/b"));
     w.ok(&fixed("c", "10.96.0.7"));
-    let node_port = |name: &str, port: &str| format!("POST {services}\n\n{{\"metadata\":{{\"name\":\"{name}\"}},\"spec\":{{\"type\":\"NodePort\",\"ports\":[{{\"port\":80,\"nodePort\":{port}}}]}}}}");
+    let node_port = |name: &str, port: &str| {
+        format!(
+            "POST {services}\n\n{{\"metadata\":{{\"name\":\"{name}\"}},\"spec\":{{\"type\":\"NodePort\",\"ports\":[{{\"port\":80,\"nodePort\":{port}}}]}}}}"
+        )
+    };
     w.ok(&node_port("d", "30080"));
-    w.fails(&node_port("e", "30080"), expect![[]]);
-    w.fails(&node_port("e", "80"), expect![[]]);
+    w.fails(&node_port("e", "30080"), expect![[r#"422 Invalid: Service "e" is invalid: spec.ports[0].nodePort: Invalid value: 30080: provided port is already allocated"#]]);
+    w.fails(&node_port("e", "80"), expect![[r#"422 Invalid: Service "e" is invalid: spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. The range of valid ports is 30000-32767"#]]);
     let v = w.ok(&format!("POST {services}?dryRun=All\n\n{{\"metadata\":{{\"name\":\"f\"}},\"spec\":{{\"type\":\"NodePort\",\"ports\":[{{\"port\":80}}]}}}}"));
     assert!(v["spec"]["ports"][0]["nodePort"].as_u64().unwrap() >= 30000);
 }
@@ -89,14 +122,18 @@ fn tokens_are_made_and_taken() {
     let token = v["status"]["token"].as_str().unwrap();
     let v = w.ok(&format!("anonymous@POST /apis/authentication.k8s.io/v1/selfsubjectreviews\nAuthorization: Bearer {token}\n\n{{}}"));
     assert_eq!(v["status"]["userInfo"]["username"], "system:serviceaccount:default:bot");
-    w.fails("anonymous@GET /api\nAuthorization: Bearer nonsense", expect![[]]);
+    w.fails("anonymous@GET /api\nAuthorization: Bearer nonsense", expect!["401 Unauthorized: Unauthorized"]);
 }
 
 #[test]
 fn namespaces_end_when_their_finalizers_are_gone() {
     let w = World::new();
     w.ok("POST /api/v1/namespaces\n\n{\"metadata\":{\"name\":\"x\"}}");
-    w.check("DELETE /api/v1/namespaces/x", expect![[]]);
-    w.check("PUT /api/v1/namespaces/x/finalize\n\n{\"metadata\":{\"name\":\"x\"},\"spec\":{\"finalizers\":[]}}", expect![[]]);
-    w.fails("GET /api/v1/namespaces/x", expect![[]]);
+    w.check("DELETE /api/v1/namespaces/x", expect![[r#"
+        200
+        {"apiVersion":"v1","kind":"Namespace","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","deletionTimestamp":"2025-06-15T15:06:40Z","labels":{"kubernetes.io/metadata.name":"x"},"name":"x","resourceVersion":"187","uid":"00000000-0000-4000-8000-0000000000ba"},"spec":{"finalizers":["kubernetes"]},"status":{"phase":"Terminating"}}"#]]);
+    w.check("PUT /api/v1/namespaces/x/finalize\n\n{\"metadata\":{\"name\":\"x\"},\"spec\":{\"finalizers\":[]}}", expect![[r#"
+        200
+        {"apiVersion":"v1","kind":"Namespace","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","deletionTimestamp":"2025-06-15T15:06:40Z","labels":{"kubernetes.io/metadata.name":"x"},"name":"x","resourceVersion":"188","uid":"00000000-0000-4000-8000-0000000000ba"},"spec":{"finalizers":[]},"status":{"phase":"Terminating"}}"#]]);
+    w.fails("GET /api/v1/namespaces/x", expect![[r#"404 NotFound: namespaces "x" not found"#]]);
 }

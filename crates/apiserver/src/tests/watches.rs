@@ -12,7 +12,8 @@ fn events(w: &World, body: &mut crate::ReplyBody) -> String {
         let v: Value = serde_json::from_str(l).unwrap();
         let m = &v["object"]["metadata"];
         let name = m["name"].as_str().unwrap_or("-");
-        let note = m["annotations"]["k8s.io/initial-events-end"].as_str().map_or("", |_| " initial-events-end");
+        let note =
+            m["annotations"]["k8s.io/initial-events-end"].as_str().map_or("", |_| " initial-events-end");
         let message = v["object"]["message"].as_str().unwrap_or_default();
         format!("{} {name}{note}{message}\n", v["type"].as_str().unwrap())
     };
@@ -27,7 +28,9 @@ fn check(w: &World, body: &mut crate::ReplyBody, expect: Expect) {
 fn watches_show_what_comes_changes_and_goes() {
     let w = World::new();
     let put = |name: &str, label: &str| {
-        w.ok(&format!("PUT {CM}/{name}\n\n{{\"metadata\":{{\"name\":\"{name}\",\"labels\":{{\"l\":\"{label}\"}}}}}}"))
+        w.ok(&format!(
+            "PUT {CM}/{name}\n\n{{\"metadata\":{{\"name\":\"{name}\",\"labels\":{{\"l\":\"{label}\"}}}}}}"
+        ))
     };
     w.ok(&format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"a\",\"labels\":{{\"l\":\"1\"}}}}}}"));
     let revision = w.server.store.revision();
@@ -39,10 +42,46 @@ fn watches_show_what_comes_changes_and_goes() {
     w.ok(&format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"b\",\"labels\":{{\"l\":\"1\"}}}}}}"));
     put("a", "1");
     w.ok(&format!("DELETE {CM}/b"));
-    check(&w, &mut all, expect![[]]);
-    check(&w, &mut ones, expect![[]]);
-    check(&w, &mut later, expect![[]]);
-    check(&w, &mut one, expect![[]]);
+    check(
+        &w,
+        &mut all,
+        expect![[r#"
+        ADDED a
+        MODIFIED a
+        ADDED b
+        MODIFIED a
+        DELETED b
+    "#]],
+    );
+    check(
+        &w,
+        &mut ones,
+        expect![[r#"
+        ADDED a
+        DELETED a
+        ADDED b
+        ADDED a
+        DELETED b
+    "#]],
+    );
+    check(
+        &w,
+        &mut later,
+        expect![[r#"
+        MODIFIED a
+        ADDED b
+        MODIFIED a
+        DELETED b
+    "#]],
+    );
+    check(
+        &w,
+        &mut one,
+        expect![[r#"
+        ADDED b
+        DELETED b
+    "#]],
+    );
 }
 
 #[test]
@@ -51,10 +90,23 @@ fn a_watch_list_says_where_the_initial_events_end() {
     w.ok(&format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"a\"}}}}"));
     let query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
     let mut body = w.send(&format!("GET {CM}?{query}")).into_body();
-    check(&w, &mut body, expect![[]]);
+    check(
+        &w,
+        &mut body,
+        expect![[r#"
+        ADDED a
+        BOOKMARK - initial-events-end
+    "#]],
+    );
     w.ok(&format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"b\"}}}}"));
-    check(&w, &mut body, expect![[]]);
-    w.fails(&format!("GET {CM}?watch=1&sendInitialEvents=true"), expect![[]]);
+    check(
+        &w,
+        &mut body,
+        expect![[r#"
+        ADDED b
+    "#]],
+    );
+    w.fails(&format!("GET {CM}?watch=1&sendInitialEvents=true"), expect![[r#"422 Invalid: ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"#]]);
 }
 
 #[test]
@@ -73,8 +125,14 @@ fn a_watch_from_a_forgotten_revision_is_gone() {
 fn tables_are_watched() {
     let w = World::new();
     w.ok(&format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"a\"}}}}"));
-    let mut body =
-        w.send(&format!("GET {CM}?watch=1&includeObject=None\nAccept: application/json;as=Table;v=v1;g=meta.k8s.io")).into_body();
+    let mut body = w
+        .send(&format!(
+            "GET {CM}?watch=1&includeObject=None\nAccept: application/json;as=Table;v=v1;g=meta.k8s.io"
+        ))
+        .into_body();
     w.ok(&format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"b\"}}}}"));
-    expect![[]].assert_eq(&w.read(&mut body));
+    expect![[r#"
+        {"type":"ADDED","object":{"apiVersion":"meta.k8s.io/v1","columnDefinitions":[{"description":"","format":"name","name":"Name","priority":0,"type":"string"},{"description":"","format":"","name":"Data","priority":0,"type":"string"},{"description":"","format":"","name":"Age","priority":0,"type":"string"}],"kind":"Table","metadata":{"resourceVersion":"186"},"rows":[{"cells":["a",0,"0s"]}]}}
+        {"type":"ADDED","object":{"apiVersion":"meta.k8s.io/v1","columnDefinitions":[],"kind":"Table","metadata":{"resourceVersion":"187"},"rows":[{"cells":["b",0,"0s"]}]}}
+    "#]].assert_eq(&w.read(&mut body));
 }
