@@ -1,10 +1,12 @@
 //! The controllers: one file each, each a pure plan. No sockets, no clock, no store.
 
+mod cronjob;
 mod daemonset;
 mod deployment;
 mod endpoints;
 mod gc;
 mod history;
+mod job;
 mod namespace;
 mod node_lifecycle;
 mod ownership;
@@ -36,12 +38,14 @@ pub struct Config {
 /// Every controller; one line each.
 pub fn all(config: &Config) -> Vec<Box<dyn Controller>> {
     vec![
+        Box::new(cronjob::CronJobs),
         Box::new(daemonset::DaemonSets),
         Box::new(deployment::Deployments),
         Box::new(endpoints::EndpointSlices),
         Box::new(endpoints::EndpointsObjects),
         Box::new(endpoints::EndpointSliceMirror),
         Box::new(gc::GarbageCollector),
+        Box::new(job::Jobs),
         Box::new(namespace::Namespaces),
         Box::new(node_lifecycle::NodeLifecycle { started: config.started }),
         Box::new(pod_gc::PodGc),

@@ -60,6 +60,7 @@ pub struct Outcome {
 /// One plan being carried out, or one question for the current revision.
 pub struct Execution {
     writes: Vec<Write>,
+    events: Vec<EventNote>,
     probes: Vec<Resource>,
     next: usize,
     out: Range<usize>,
@@ -71,8 +72,7 @@ pub struct Execution {
 impl Execution {
     /// Carries out `plan`.
     pub fn new(plan: Plan) -> Self {
-        let outcome = Outcome { events: plan.events, ..Outcome::default() };
-        Self { writes: plan.writes, ..Self::empty(outcome) }
+        Self { writes: plan.writes, events: plan.events, ..Self::empty(Outcome::default()) }
     }
 
     /// Asks for the current revision of resources where a write may have happened.
@@ -82,8 +82,8 @@ impl Execution {
     }
 
     fn empty(outcome: Outcome) -> Self {
-        let (writes, probes) = (Vec::new(), Vec::new());
-        Self { writes, probes, next: 0, out: 0..0, answered: 0, slow_start: 1, outcome }
+        let (writes, events, probes) = (Vec::new(), Vec::new(), Vec::new());
+        Self { writes, events, probes, next: 0, out: 0..0, answered: 0, slow_start: 1, outcome }
     }
 
     /// The calls to send now, to be answered by [`Execution::answer`] under their numbers; empty when done.
@@ -185,7 +185,10 @@ impl Execution {
     }
 
     /// What came of it; to be asked when [`Execution::next_calls`] has no more.
-    pub fn finish(self) -> Outcome {
+    pub fn finish(mut self) -> Outcome {
+        if self.outcome.failure.is_none() {
+            self.outcome.events.append(&mut self.events);
+        }
         self.outcome
     }
 }

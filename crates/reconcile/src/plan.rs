@@ -14,7 +14,7 @@ pub struct Plan {
     /// Writes, in order; the first failure ends the plan. Neighbouring creations go out together, few at
     /// first (slow start), and so do neighbouring deletions.
     pub writes: Vec<Write>,
-    /// Events that don't depend on a write.
+    /// Told once all writes have succeeded.
     pub events: Vec<EventNote>,
     /// When to look at the key again, if nothing else brings it up.
     pub requeue_after: Option<Duration>,

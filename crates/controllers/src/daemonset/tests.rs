@@ -49,19 +49,25 @@ fn every_eligible_node_has_one() {
     let taint = json!([{"key": "mine", "effect": "NoSchedule"}]);
     let nodes =
         || [node("a", "ssd", json!([])), node("b", "hdd", json!([])), node("c", "ssd", taint.clone())];
-    check([set("1")].into_iter().chain(nodes()).chain([revision("h1", 1, "1")]), expect![[r#"
+    check(
+        [set("1")].into_iter().chain(nodes()).chain([revision("h1", 1, "1")]),
+        expect![[r#"
         update/status daemonsets.apps x/agent {"currentNumberScheduled":0,"desiredNumberScheduled":1,"numberMisscheduled":0,"numberReady":0,"numberUnavailable":1,"observedGeneration":1}
         create pods x/ {"metadata":{"generateName":"agent-","labels":{"app":"agent","controller-revision-hash":"h1"},"ownerReferences":["DaemonSet/agent"]},"spec":{"affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchFields":[{"key":"metadata.name","operator":"In","values":["a"]}]}]}}},"containers":[{"image":"1","name":"c"}],"nodeSelector":{"disk":"ssd"},"tolerations":[{"effect":"NoExecute","key":"node.kubernetes.io/not-ready","operator":"Exists"},{"effect":"NoExecute","key":"node.kubernetes.io/unreachable","operator":"Exists"},{"effect":"NoSchedule","key":"node.kubernetes.io/disk-pressure","operator":"Exists"},{"effect":"NoSchedule","key":"node.kubernetes.io/memory-pressure","operator":"Exists"},{"effect":"NoSchedule","key":"node.kubernetes.io/pid-pressure","operator":"Exists"},{"effect":"NoSchedule","key":"node.kubernetes.io/unschedulable","operator":"Exists"}]}}
           ok: Normal SuccessfulCreate DaemonSet/agent Created pod: {}
           or: Warning FailedCreate DaemonSet/agent Error creating: {}
-    "#]]);
+    "#]],
+    );
     let pods = [pod("p", "b", "h1", "True"), pod("q", "c", "h1", "True"), pod("r", "a", "h1", "True")];
-    check([set("1")].into_iter().chain(nodes()).chain([revision("h1", 1, "1")]).chain(pods), expect![[r#"
+    check(
+        [set("1")].into_iter().chain(nodes()).chain([revision("h1", 1, "1")]).chain(pods),
+        expect![[r#"
         update/status daemonsets.apps x/agent {"currentNumberScheduled":1,"desiredNumberScheduled":1,"numberAvailable":1,"numberMisscheduled":2,"numberReady":1,"observedGeneration":1,"updatedNumberScheduled":1}
         delete pods x/p
           ok: Normal SuccessfulDelete DaemonSet/agent Deleted pod: {}
           or: Warning FailedDelete DaemonSet/agent Error deleting: {}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -69,12 +75,15 @@ fn an_update_goes_node_by_node() {
     let nodes = || ["a", "b", "c"].map(|n| node(n, "ssd", json!([])));
     let base = || [set("2"), revision("h1", 1, "1"), revision("h2", 2, "2")].into_iter().chain(nodes());
     let old = |n: &str, ready: &str| pod(&format!("old-{n}"), n, "h1", ready);
-    check(base().chain([old("a", "True"), old("b", "True"), old("c", "True")]), expect![[r#"
+    check(
+        base().chain([old("a", "True"), old("b", "True"), old("c", "True")]),
+        expect![[r#"
         update/status daemonsets.apps x/agent {"currentNumberScheduled":3,"desiredNumberScheduled":3,"numberAvailable":3,"numberMisscheduled":0,"numberReady":3,"observedGeneration":1}
         delete pods x/old-a
           ok: Normal SuccessfulDelete DaemonSet/agent Deleted pod: {}
           or: Warning FailedDelete DaemonSet/agent Error deleting: {}
-    "#]]);
+    "#]],
+    );
     check(
         base().chain([pod("new-a", "a", "h2", "False"), old("b", "True"), old("c", "False")]),
         expect![[r#"

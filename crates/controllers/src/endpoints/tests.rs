@@ -42,7 +42,7 @@ fn slices_follow_pods() {
         pod("b", "10.1.0.2", "False"),
     ]));
     expect![[r#"
-        create endpointslices.discovery.k8s.io x/ {"addressType":"IPv4","metadata":{"generateName":"web-","labels":{"endpointslice.kubernetes.io/managed-by":"endpointslice-controller.k8s.io","kubernetes.io/service-name":"web","team":"a"},"ownerReferences":["Service/web"]}}
+        create endpointslices.discovery.k8s.io x/ {"addressType":"IPv4","endpoints":[],"metadata":{"generateName":"web-","labels":{"endpointslice.kubernetes.io/managed-by":"endpointslice-controller.k8s.io","kubernetes.io/service-name":"web","team":"a"},"ownerReferences":["Service/web"]}}
     "#]].assert_eq(&show(vec![service()]));
     // Nothing changed: nothing is written.
     assert_eq!(show(vec![service(), pod("a", "10.1.0.1", "True"), slice("s", &[("a", "10.1.0.1")])]), "");
@@ -58,7 +58,7 @@ fn slices_follow_pods() {
     ]));
     // The last one goes: the slice stays, empty.
     expect![[r#"
-        update endpointslices.discovery.k8s.io x/s {"addressType":"IPv4","metadata":{"labels":{"endpointslice.kubernetes.io/managed-by":"endpointslice-controller.k8s.io","kubernetes.io/service-name":"web","team":"a"}}}
+        update endpointslices.discovery.k8s.io x/s {"addressType":"IPv4","endpoints":[],"metadata":{"labels":{"endpointslice.kubernetes.io/managed-by":"endpointslice-controller.k8s.io","kubernetes.io/service-name":"web","team":"a"}}}
     "#]].assert_eq(&show(vec![service(), slice("s", &[("a", "10.1.0.1")])]));
 }
 
