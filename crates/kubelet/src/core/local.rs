@@ -140,7 +140,12 @@ impl Local {
             }
             Outcome::SandboxStopped(id, r) => self.sandbox_stopped(&id, r.is_ok(), now),
             Outcome::Image(name, r) => self.image(name, r, now),
-            Outcome::Created(name, id) => drop(self.starting.insert(name, Some(id))),
+            Outcome::Created(name, id) => {
+                // The word of the start's end may have come first.
+                if let Some(slot) = self.starting.get_mut(&name) {
+                    *slot = Some(id);
+                }
+            }
             Outcome::Started(name, seen, r) => {
                 self.starting.remove(&name);
                 self.images.remove(&name);

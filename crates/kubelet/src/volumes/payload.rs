@@ -153,7 +153,9 @@ mod tests {
     #[test]
     fn items_are_picked_and_what_is_missing_is_named() {
         let m: ConfigMap = serde_json::from_value(json!({"data": {"a": "1", "b": "2"}})).unwrap();
-        let items = |key: &str| vec![KeyToPath { key: key.into(), mode: Some(0o400), path: "x/y".into() }];
+        let items = |key: &str| {
+            vec![KeyToPath { key: key.into(), mode: Some(0o400), path: "x/y".into(), user: None }]
+        };
         let files = config_map(Some(&m), "m", Some(&items("a")), DEFAULT_MODE, false).unwrap();
         let y = File { bytes: b"1".to_vec(), mode: 0o400, owner: None };
         assert_eq!(files, Files::from([("x/y".to_owned(), y)]));
