@@ -43,10 +43,13 @@ impl ApiServer {
         if !served.kind.verbs.words().any(|v| v == info.verb) {
             return Err(not_allowed());
         }
+        let warning = Vec::from_iter(served.custom.as_ref().and_then(|c| c.warning.clone()));
         match info.verb.as_str() {
-            "get" => self.get(request, &served, accepted),
-            "list" if served.kind.stored.is_some() => self.list(request, &served, accepted),
-            "watch" => self.watch(request, &served, accepted),
+            "get" => self.get(request, &served, accepted).map(|r| r.warn(&warning)),
+            "list" if served.kind.stored.is_some() => {
+                self.list(request, &served, accepted).map(|r| r.warn(&warning))
+            }
+            "watch" => self.watch(request, &served, accepted).map(|r| r.warn(&warning)),
             "create" if served.kind.stored.is_none() => {
                 self.answer_only(request, &served, accepted, &body).await
             }

@@ -21,7 +21,8 @@ pub(crate) fn show(paths: &ScalePaths, object: &Object) -> Object {
         spec.insert("replicas".into(), number(&paths.spec_replicas).into());
     }
     let mut status = json!({"replicas": number(&paths.status_replicas)});
-    if let Some(selector) = registry::walk(&root, &paths.selector).and_then(selector_text) {
+    let selector = Some(&paths.selector).filter(|p| !p.is_empty()).and_then(|p| registry::walk(&root, p));
+    if let Some(selector) = selector.and_then(selector_text) {
         status["selector"] = selector.into();
     }
     let metadata = ObjectMeta {

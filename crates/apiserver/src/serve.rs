@@ -9,11 +9,12 @@ use crate::stage::Peer;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -23,27 +24,35 @@ use tokio_rustls::server::TlsStream;
 
 /// Tells everything that runs long that the server is stopping.
 #[derive(Debug)]
-pub(crate) struct Stop(watch::Sender<bool>);
+pub(crate) struct Stop {
+    stopping: watch::Sender<bool>,
+    ticking: AtomicBool,
+}
 
 impl Default for Stop {
     fn default() -> Self {
-        Self(watch::Sender::new(false))
+        Self { stopping: watch::Sender::new(false), ticking: AtomicBool::new(false) }
     }
 }
 
 impl Stop {
     /// Whether the server is stopping.
     pub(crate) fn is_stopping(&self) -> bool {
-        *self.0.borrow()
+        *self.stopping.borrow()
     }
 
     fn stop(&self) {
-        self.0.send_replace(true);
+        self.stopping.send_replace(true);
+    }
+
+    /// Whether nobody asked before: of several listeners one does the housekeeping.
+    fn first(&self) -> bool {
+        !self.ticking.swap(true, Ordering::AcqRel)
     }
 
     /// Ready when the server stops.
     pub(crate) fn signal(&self) -> StopSignal {
-        let mut receiver = self.0.subscribe();
+        let mut receiver = self.stopping.subscribe();
         StopSignal(Box::pin(async move {
             // An error means that the server is gone, which is a stop too.
             let _ = receiver.wait_for(|stopping| *stopping).await;
@@ -76,30 +85,27 @@ impl ApiServer {
         shutdown: impl Future<Output = ()>,
     ) -> std::io::Result<()> {
         let acceptor = TlsAcceptor::from(tls);
-        let graceful = Arc::new(GracefulShutdown::new());
+        let graceful = GracefulShutdown::new();
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut shutdown = std::pin::pin!(shutdown);
-        let ticker = tokio::spawn(tick(self.clone()));
+        let ticker = self.runtime.first().then(|| tokio::spawn(tick(self.clone())));
         loop {
             let accepted = tokio::select! {
                 () = &mut shutdown => break,
                 accepted = accept(&listener, &places) => accepted,
             };
             let Some((stream, place)) = accepted else { continue };
-            let (server, acceptor, graceful) = (self.clone(), acceptor.clone(), graceful.clone());
+            let (server, acceptor, watcher) = (self.clone(), acceptor.clone(), graceful.watcher());
             tokio::spawn(async move {
-                server.connection(stream, acceptor, &graceful).await;
+                server.connection(stream, acceptor, watcher).await;
                 drop(place);
             });
         }
         self.runtime.stop();
         drop(listener);
-        ticker.abort();
-        let Ok(graceful) = Arc::try_unwrap(graceful).map_err(|shared| shared.count()) else {
-            // Handshakes are still under way: their connections see the stop by themselves.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            return Ok(());
-        };
+        if let Some(ticker) = ticker {
+            ticker.abort();
+        }
         if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
             tracing::warn!("some requests did not finish in time; they are cut off");
         }
@@ -110,7 +116,7 @@ impl ApiServer {
         self: Arc<Self>,
         stream: TcpStream,
         acceptor: TlsAcceptor,
-        graceful: &GracefulShutdown,
+        watcher: Watcher
     ) {
         let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
         let Ok(Ok(stream)) = handshake else { return };
@@ -130,7 +136,7 @@ impl ApiServer {
             .adaptive_window(true);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         // A client that goes away is no fault of the server.
-        let _ = graceful.watch(connection).await;
+        let _ = watcher.watch(connection).await;
     }
 }
 
