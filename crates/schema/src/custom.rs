@@ -28,6 +28,12 @@ pub fn check_custom(schema: &Value, path: &FieldPath) -> Vec<FieldError> {
         errors.push(FieldError::forbidden(&path.child("nullable"), "nullable cannot be true at the root"));
     }
     keywords::check(root, path, &mut errors);
+    #[cfg(feature = "cel")]
+    if errors.is_empty()
+        && let Some(rules) = crate::cel::CelRules::compile(schema)
+    {
+        errors = rules.check(path);
+    }
     errors.truncate(MAX_ERRORS);
     errors
 }

@@ -26,4 +26,4 @@ pub use default::{default, drop_nulls};
 pub use model::{Schema, Schemas};
 pub use prune::{prune, prune_custom};
 pub use strategic::strategic_merge;
-pub use validate::validate;
+pub use validate::{validate, validate_change};

@@ -142,6 +142,9 @@ pub(crate) struct Arena {
     pub(crate) nodes: Vec<Node>,
     /// What a custom kind demands of `metadata.name` and `metadata.generateName`.
     pub(crate) names: Option<Id>,
+    /// A custom kind's CEL rules.
+    #[cfg(feature = "cel")]
+    pub(crate) rules: Option<crate::cel::CelRules>,
 }
 
 /// A place in a schema: the node there, and the node that adds attributes to it where it is used.
@@ -304,3 +307,9 @@ impl Schemas {
         self.by_name.is_empty()
     }
 }
+
+/// Handles are shared between threads; with CEL rules in them too.
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<Schema>();
+};

@@ -45,7 +45,7 @@ impl Schemas {
                 by_kind.insert((text("group"), text("version"), text("kind")), i as Id);
             }
         }
-        let arena = Arc::new(Arena { nodes: r.nodes, names: None });
+        let arena = Arc::new(Arena { nodes: r.nodes, ..Arena::default() });
         Self { arena, by_name: Arc::new(r.definitions), by_kind: Arc::new(by_kind) }
     }
 }
@@ -74,7 +74,15 @@ impl Schema {
         let id = r.push(root);
         let own = schema.pointer("/properties/metadata").filter(|m| m.get("properties").is_some());
         let names = own.map(|m| r.add(m));
-        Self(Arc::new(Arena { nodes: r.nodes, names }), id)
+        #[cfg(feature = "cel")]
+        let rules = crate::cel::CelRules::compile(schema);
+        let arena = Arena {
+            nodes: r.nodes,
+            names,
+            #[cfg(feature = "cel")]
+            rules,
+        };
+        Self(Arc::new(arena), id)
     }
 
     /// Reads one schema that stands alone, without any references.
@@ -82,7 +90,7 @@ impl Schema {
         let mut r = Reader::default();
         let root = r.node(schema);
         let id = r.push(root);
-        Self(Arc::new(Arena { nodes: r.nodes, names: None }), id)
+        Self(Arc::new(Arena { nodes: r.nodes, ..Arena::default() }), id)
     }
 }
 

@@ -3,6 +3,7 @@
 mod embedded;
 mod format;
 mod lists;
+mod update;
 
 use crate::model::{Cursor, Id, Rules, Schema, Type};
 use meta::{FieldError, FieldPath};
@@ -21,6 +22,25 @@ pub fn validate(schema: &Schema, value: &Value) -> Vec<FieldError> {
     embedded::check(schema.cursor(), &FieldPath::default(), value, &mut errors);
     lists::check(schema.cursor(), &FieldPath::default(), value, &mut errors);
     errors.truncate(MAX_ERRORS);
+    errors
+}
+
+/// What is wrong with a new custom object (`old` is none) or with a change of one: [`validate`] and, with the feature
+/// `cel`, the kind's CEL rules. A change isn't blamed for faults in values that it left alone.
+pub fn validate_change(schema: &Schema, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    let mut errors = validate(schema, new);
+    if let Some(old) = old {
+        errors.retain(|e| !update::left_alone(e, new, old));
+    }
+    #[cfg(feature = "cel")]
+    if let Some(rules) = &schema.0.rules {
+        if errors.iter().any(|e| update::hides_rules(e)) {
+            let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+            errors.push(FieldError::invalid(&FieldPath::default(), Value::Null, why));
+        } else {
+            errors.extend(rules.validate(new, old));
+        }
+    }
     errors
 }
 
