@@ -216,7 +216,7 @@ async fn echo_server(status: &'static str) -> String {
         assert!(head.starts_with(b"POST /exec/token HTTP/1.1\r\n"), "{}", String::from_utf8_lossy(&head));
         let length = if status.starts_with("101") { "" } else { "Content-Length: 0\r\n" };
         let answer = format!(
-            "HTTP/1.1 {status}\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n"
+            "HTTP/1.1 {status}\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\n{length}\r\n"
         );
         s.write_all(answer.as_bytes()).await.unwrap();
         let (mut r, mut w) = s.split();

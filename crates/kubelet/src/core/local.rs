@@ -84,7 +84,8 @@ pub struct Local {
     pub(crate) delete: Stage,
     pub(crate) clear: Stage,
     pub(crate) images: BTreeMap<String, Image>,
-    pub(crate) starting: BTreeMap<String, Option<String>>,
+    /// Names of containers whose start is under way.
+    pub(crate) starting: BTreeSet<String>,
     pub(crate) waiting: BTreeMap<String, Waiting>,
     pub(crate) crash: Backoff,
     pub(crate) told_crash: BTreeMap<String, Timestamp>,
@@ -140,12 +141,6 @@ impl Local {
             }
             Outcome::SandboxStopped(id, r) => self.sandbox_stopped(&id, r.is_ok(), now),
             Outcome::Image(name, r) => self.image(name, r, now),
-            Outcome::Created(name, id) => {
-                // The word of the start's end may have come first.
-                if let Some(slot) = self.starting.get_mut(&name) {
-                    *slot = Some(id);
-                }
-            }
             Outcome::Started(name, seen, r) => {
                 self.starting.remove(&name);
                 self.images.remove(&name);

@@ -12,7 +12,7 @@ use super::status::{self, Health, Waiting};
 use super::{images, probing, termination};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Dead containers kept for each name beside the newest, for logs and `lastState`.
 const DEAD_KEPT: usize = 1;
@@ -263,7 +263,7 @@ impl Round<'_> {
         }
         let Some(image_ref) = self.image(c, role) else { return false };
         if !self.local.starting.is_empty() || !self.local.volumes.done {
-            return self.local.starting.contains_key(&c.name);
+            return self.local.starting.contains(&c.name);
         }
         let Some(sandbox) = self.local.observed.ready_sandbox() else { return false };
         let (sandbox, ips) = (sandbox.id.clone(), sandbox.ips.clone());
@@ -271,7 +271,7 @@ impl Round<'_> {
         if let Some(o) = latest.filter(|o| o.state == State::Exited) {
             self.local.crash.next(&c.name, finished(&o), self.now);
         }
-        self.local.starting.insert(c.name.clone(), None);
+        self.local.starting.insert(c.name.clone());
         let container = c.name.clone();
         self.plan.ops.push(Op::Start { container, role, restart_count, sandbox, ips, image_ref });
         true
@@ -310,7 +310,7 @@ impl Round<'_> {
             Some(Image::Busy) => return None,
             None => {}
         }
-        if self.local.starting.contains_key(&c.name) {
+        if self.local.starting.contains(&c.name) {
             return None;
         }
         let image = c.image.clone().unwrap_or_default();
@@ -388,7 +388,6 @@ impl Round<'_> {
     fn status(&mut self, node: &NodeView, terminal: bool) {
         let old = self.old_status();
         let health = self.health();
-        let starting: BTreeSet<String> = self.local.starting.values().flatten().cloned().collect();
         // A phase decided elsewhere shows only when nothing runs any more.
         let quiet = self.local.observed.alive().next().is_none() && self.local.starting.is_empty();
         let inputs = status::Inputs {
@@ -396,7 +395,7 @@ impl Round<'_> {
             observed: &self.local.observed,
             old: &old,
             waiting: &self.local.waiting,
-            starting: &starting,
+            starting: &self.local.starting,
             health: &health,
             volumes_ready: self.local.volumes.done || self.local.was_running(),
             terminal,

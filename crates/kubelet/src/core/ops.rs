@@ -110,8 +110,6 @@ pub enum Outcome {
     SandboxStopped(String, Result<(), String>),
     /// Of [`Op::EnsureImage`]: the container's name and the runtime's reference.
     Image(String, Result<String, Failure>),
-    /// On the way of [`Op::Start`]: the container exists under this identifier.
-    Created(String, String),
     /// Of [`Op::Start`]: the container's name, what the runtime shows of it now, and whether it went well.
     Started(String, Option<Observed>, Result<(), Failure>),
     /// Of [`Op::PreStop`].

@@ -47,9 +47,8 @@ pub(crate) fn plan(round: &mut Round<'_>) {
         let newest = |o: &&Observed| observed.container(&o.name).is_some_and(|n| n.id == o.id);
         observed.containers.iter().filter(|o| o.state == State::Running).filter(newest).cloned().collect()
     };
-    let starting: Vec<String> = round.local.starting.values().flatten().cloned().collect();
     for o in running {
-        if starting.contains(&o.id) {
+        if round.local.starting.contains(&o.name) {
             continue;
         }
         let Some((c, role)) = podspec::find_container(round.pod, &o.name) else { continue };

@@ -43,7 +43,7 @@ pub struct Inputs<'a> {
     pub old: &'a PodStatus,
     /// Containers that could not be started, by name.
     pub waiting: &'a BTreeMap<String, Waiting>,
-    /// Identifiers of containers whose start is under way (a `postStart` hook may still run).
+    /// Names of containers whose start is under way (a `postStart` hook may still run).
     pub starting: &'a BTreeSet<String>,
     /// What the probes say, by the runtime's identifier; absent means no probe stands in the way.
     pub health: &'a BTreeMap<String, Health>,
@@ -99,7 +99,7 @@ impl Inputs<'_> {
         self.observed
             .containers
             .iter()
-            .filter(|c| !(c.state < State::Exited && self.starting.contains(&c.id)))
+            .filter(|c| !(c.state < State::Exited && self.starting.contains(&c.name)))
     }
 
     fn mounts(&self, c: &Container) -> Option<Vec<VolumeMountStatus>> {

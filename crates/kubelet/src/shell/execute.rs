@@ -1,6 +1,6 @@
 //! Carries out what the core asks for: one function for each op.
 
-use super::{Context, Message, handler, probe, pull, start};
+use super::{Context, handler, probe, pull, start};
 use crate::core::ops::Op;
 use crate::core::{Outcome, Sandbox, podspec, sandbox};
 use crate::volumes;
@@ -12,13 +12,12 @@ use cri::{
 use k8s_openapi::api::core::v1::Pod;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc::Sender;
 
 /// Answers of a runtime may come this much later than the grace that it was given.
 const STOP_SLACK: Duration = Duration::from_secs(30);
 
 /// Carries out one op for `pod`.
-pub(crate) async fn run(ctx: Arc<Context>, pod: Arc<Pod>, sender: Sender<Message>, op: Op) -> Outcome {
+pub(crate) async fn run(ctx: Arc<Context>, pod: Arc<Pod>, op: Op) -> Outcome {
     match op {
         Op::Mount => Outcome::Mounted(volumes::mount(&ctx, &pod).await),
         Op::CreateSandbox { attempt } => Outcome::Sandbox(create_sandbox(&ctx, &pod, attempt).await),
@@ -33,7 +32,7 @@ pub(crate) async fn run(ctx: Arc<Context>, pod: Arc<Pod>, sender: Sender<Message
         }
         Op::Start { container, role, restart_count, sandbox, ips, image_ref } => {
             let what = start::What { name: container, role, restart_count, sandbox, ips, image_ref };
-            start::start(&ctx, &pod, &sender, what).await
+            start::start(&ctx, &pod, what).await
         }
         Op::PreStop { id, container, limit } => {
             handler::pre_stop(&ctx, &pod, &id, &container, limit).await;

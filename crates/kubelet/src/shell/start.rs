@@ -1,6 +1,6 @@
 //! Creates and starts one container (`startContainer` of `pkg/kubelet/kuberuntime`).
 
-use super::{Context, Message, disk, handler};
+use super::{Context, disk, handler};
 use crate::core::container::{self, Parts};
 use crate::core::env::{self, Sources};
 use crate::core::podspec::{self, Role};
@@ -12,7 +12,6 @@ use cri::{
 };
 use k8s_openapi::api::core::v1::{Container, Pod};
 use std::sync::Arc;
-use tokio::sync::mpsc::Sender;
 
 /// What is to be started.
 pub(crate) struct What {
@@ -32,12 +31,7 @@ struct Starting<'a> {
 }
 
 /// Starts a container. The outcome tells what the runtime shows of it, whatever happened.
-pub(crate) async fn start(
-    ctx: &Arc<Context>,
-    pod: &Arc<Pod>,
-    sender: &Sender<Message>,
-    what: What,
-) -> Outcome {
+pub(crate) async fn start(ctx: &Arc<Context>, pod: &Arc<Pod>, what: What) -> Outcome {
     let name = what.name.clone();
     let Some((container, _)) = podspec::find_container(pod, &name) else {
         let f = Failure { reason: "CreateContainerConfigError", message: format!("no container {name:?}") };
@@ -46,7 +40,6 @@ pub(crate) async fn start(
     let mut s = Starting { ctx, pod, container, what };
     let (id, result) = match s.create().await {
         Ok(id) => {
-            let _ = sender.send(Message::Outcome(Outcome::Created(name.clone(), id.clone()))).await;
             let r = s.run(&id).await;
             (Some(id), r)
         }

@@ -52,7 +52,8 @@ struct Worker {
     pod: Arc<Pod>,
     local: Local,
     inbox: mpsc::Receiver<Message>,
-    sender: mpsc::Sender<Message>,
+    /// Keeps the inbox open when the handle is gone.
+    _sender: mpsc::Sender<Message>,
     tasks: JoinSet<Done>,
     running: HashMap<Id, Option<Op>>,
     known: PodStatus,
@@ -97,7 +98,7 @@ pub(crate) fn spawn(
         pod,
         local,
         inbox,
-        sender,
+        _sender: sender,
         tasks: JoinSet::new(),
         running: HashMap::new(),
         known,
@@ -278,7 +279,7 @@ impl Worker {
     }
 
     fn spawn_op(&mut self, op: Op) {
-        let work = execute::run(self.ctx.clone(), self.current(), self.sender.clone(), op.clone());
+        let work = execute::run(self.ctx.clone(), self.current(), op.clone());
         let id = self.tasks.spawn(async move { Done::Op(work.await) }).id();
         self.running.insert(id, Some(op));
     }
