@@ -195,6 +195,7 @@ fn add(
             "the archive has {n} layers for an image whose configuration names {m}"
         )));
     }
+    let _lease = store.hold(&ids)?;
     let mut kept = Vec::new();
     for (id, file) in ids.iter().zip(layers) {
         kept.push(match store.layer(id) {

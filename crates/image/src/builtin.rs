@@ -49,6 +49,7 @@ pub fn ensure(store: &Store, recipe: &Recipe) -> Result<Image, Error> {
     {
         return Ok(image);
     }
+    let _lease = store.hold(&[id])?;
     let layer = match store.layer(&id) {
         Some(layer) => layer,
         None => {

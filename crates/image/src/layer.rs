@@ -18,6 +18,8 @@ use std::path::{Component, Path, PathBuf};
 pub const MAX_LAYER_BYTES: u64 = 64 << 30;
 /// The most files that one layer may have.
 pub const MAX_ENTRIES: u64 = 2_000_000;
+/// What was being done when a layer could not be read.
+pub(crate) const READING: &str = "reading the layer";
 /// The deepest path.
 const MAX_DEPTH: usize = 256;
 /// Marks that a path of a lower layer is gone.
@@ -50,23 +52,23 @@ pub fn decompress<'a>(stream: impl Read + Send + 'a) -> io::Result<Box<dyn Read 
 
 /// Unpacks a layer (plain, gzip or zstd) into the empty directory `into`.
 pub fn unpack(stream: impl Read + Send, into: &Path) -> Result<Unpacked, Error> {
-    let plain = decompress(stream).map_err(Error::doing("reading the layer"))?;
+    let plain = decompress(stream).map_err(Error::doing(READING))?;
     let mut measured = Measured::new(plain, MAX_LAYER_BYTES);
     let root = fs::open(into, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let root = root.map_err(|e| Error::at(into)(e.into()))?;
     let mut unpacker = Unpacker { root, size: 0, directories: Vec::new() };
     let mut archive = tar::Archive::new(&mut measured);
-    let entries = archive.entries().map_err(Error::doing("reading the layer"))?;
+    let entries = archive.entries().map_err(Error::doing(READING))?;
     for (n, entry) in entries.enumerate() {
         if n as u64 >= MAX_ENTRIES {
             return Err(Error::content(format!("the layer has more than {MAX_ENTRIES} files")));
         }
-        let mut entry = entry.map_err(Error::doing("reading the layer"))?;
+        let mut entry = entry.map_err(Error::doing(READING))?;
         unpacker.entry(&mut entry)?;
     }
     unpacker.finish()?;
     let size = unpacker.size;
-    let (diff_id, _) = measured.finish().map_err(Error::doing("reading the layer"))?;
+    let (diff_id, _) = measured.finish().map_err(Error::doing(READING))?;
     Ok(Unpacked { diff_id, size })
 }
 
@@ -124,7 +126,7 @@ impl Unpacker {
     }
 
     fn entry<R: Read>(&mut self, entry: &mut Entry<'_, R>) -> Result<(), Error> {
-        let raw = entry.path().map_err(Error::doing("reading the layer"))?.into_owned();
+        let raw = entry.path().map_err(Error::doing(READING))?.into_owned();
         let path = clean(&raw)?;
         let at = Error::at(&raw);
         let Some(name) = path.file_name() else {

@@ -1,21 +1,26 @@
 //! The images of this machine: unpacked layers, and one small file that says which image is made of which.
 //!
 //! Several processes use one store at a time (the runtime, and `ironclad image` beside it): changes happen under a file
-//! lock, and readers notice that the file was replaced. A crash leaves at most directories that no image names, which
-//! the next change under the lock removes.
+//! lock, and readers notice that the file was replaced. A crash leaves at most directories that no image names and a
+//! session that nobody holds; the next collection removes both.
 
 use crate::config::{ContainerConfig, ImageConfig};
-use crate::layer::{self, Unpacked, remove_tree};
+use crate::digest::Measured;
+use crate::layer::{self, Unpacked};
 use crate::{Digest, Error, Reference};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use session::Session;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+mod session;
+
+pub use session::{Lease, Staging};
 
 /// One image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,24 +52,7 @@ type Version = Option<(u64, u64, i64, i64)>;
 pub struct Store {
     root: PathBuf,
     read: Mutex<(Version, Arc<Index>)>,
-    next: AtomicU64,
-}
-
-/// A directory that is filled before it gets its place; removed if it never does.
-pub struct Staging(PathBuf);
-
-impl Staging {
-    /// Where to fill it.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        // What can't be removed now is removed at the next collection.
-        let _ = remove_tree(&self.0);
-    }
+    session: Session,
 }
 
 /// A layer that waits to be named by an image.
@@ -83,7 +71,7 @@ impl Store {
             let dir = root.join(part);
             fs::create_dir_all(&dir).map_err(Error::at(&dir))?;
         }
-        Ok(Self { root: root.to_owned(), read: Mutex::default(), next: AtomicU64::new(0) })
+        Ok(Self { root: root.to_owned(), read: Mutex::default(), session: Session::default() })
     }
 
     fn index_path(&self) -> PathBuf {
@@ -125,18 +113,11 @@ impl Store {
         Ok(position(&index, reference).and_then(|i| index.images.get(i).cloned()))
     }
 
-    /// The layers of an image, topmost first, as overlay wants them.
+    /// The layers of an image, topmost first, as overlay wants them: each once, since overlay refuses a directory
+    /// that is named twice. Of equal layers the topmost counts; whatever a lower one does it does again.
     pub fn layer_dirs(&self, image: &Image) -> Vec<PathBuf> {
-        image.layers.iter().rev().map(|id| self.layer_dir(id)).collect()
-    }
-
-    /// A directory to fill.
-    pub fn stage(&self) -> Result<Staging, Error> {
-        let n = self.next.fetch_add(1, Ordering::Relaxed);
-        let path = self.root.join("staging").join(format!("{}-{n}", std::process::id()));
-        remove_tree(&path).map_err(Error::at(&path))?;
-        fs::create_dir(&path).map_err(Error::at(&path))?;
-        Ok(Staging(path))
+        let mut seen = BTreeSet::new();
+        image.layers.iter().rev().filter(|id| seen.insert(*id)).map(|id| self.layer_dir(id)).collect()
     }
 
     /// Whether a layer is here already.
@@ -150,6 +131,34 @@ impl Store {
         let Unpacked { diff_id, size } = layer::unpack(stream, staging.path())?;
         if diff_id != *expected {
             return Err(Error::content(format!("a layer is {diff_id}, and the image says {expected}")));
+        }
+        self.keep(&staging, &diff_id, size)
+    }
+
+    /// The same for a layer as a registry has it: `blob` and `size` are what the manifest says of it, compressed.
+    pub fn add_blob(
+        &self,
+        stream: impl Read + Send,
+        blob: &Digest,
+        size: u64,
+        expected: &Digest,
+    ) -> Result<Layer, Error> {
+        let staging = self.stage()?;
+        let mut measured = Measured::new(stream, size);
+        // What can't be read as a layer most often isn't the layer that was asked for; that is the better message.
+        let unpacked = match layer::unpack(&mut measured, staging.path()) {
+            Err(e) if !matches!(&e, Error::Io { what, .. } if what == layer::READING) => return Err(e),
+            unpacked => unpacked,
+        };
+        let (is, read) = measured.finish().map_err(Error::doing(layer::READING))?;
+        if is != *blob || read != size {
+            return Err(Error::content(format!(
+                "failed commit on ref \"layer-{blob}\": unexpected commit digest {is}, expected {blob}: failed precondition"
+            )));
+        }
+        let Unpacked { diff_id, size } = unpacked?;
+        if diff_id != *expected {
+            return Err(Error::content(format!("wrong diff id {diff_id}, expected {expected}")));
         }
         self.keep(&staging, &diff_id, size)
     }
@@ -193,7 +202,7 @@ impl Store {
             digests: digests.to_vec(),
             config: parsed.config,
             layers: ids.iter().map(ToString::to_string).collect(),
-            size: layers.iter().map(|l| l.size).sum(),
+            size: layers.iter().map(|l| (&l.id, l.size)).collect::<BTreeMap<_, _>>().values().sum(),
         };
         self.change(|index| {
             if let Some(i) = index.images.iter().position(|i| i.id == image.id) {
@@ -213,6 +222,25 @@ impl Store {
         Ok(image)
     }
 
+    /// Gives an image that is here one more name; none if it isn't here any more, or lacks a layer.
+    pub fn tag(&self, id: &str, tag: &Reference) -> Result<Option<Image>, Error> {
+        let text = tag.to_string();
+        let mut tagged = None;
+        self.change(|index| {
+            let Some(i) = index.images.iter().position(|i| i.id == id) else { return };
+            if !index.images[i].layers.iter().all(|l| self.layer_dir(l).is_dir()) {
+                return;
+            }
+            for other in &mut index.images {
+                other.tags.retain(|t| *t != text);
+            }
+            index.images[i].tags.push(text);
+            index.images[i].tags.sort();
+            tagged = Some(index.images[i].clone());
+        })?;
+        Ok(tagged)
+    }
+
     /// Removes a name, or (by id) a whole image. An image that loses its last name goes; one that isn't here is no error.
     pub fn remove(&self, reference: &str) -> Result<(), Error> {
         let named = Reference::parse(reference).ok().map(|r| r.to_string());
@@ -230,9 +258,12 @@ impl Store {
     }
 
     /// Removes the layers that no image names and what was never finished. `in_use` are layers that containers have
-    /// mounted.
+    /// mounted. Layers that somebody is making an image of (in any process) stay too.
     pub fn collect(&self, in_use: &BTreeSet<PathBuf>) -> Result<(), Error> {
+        // Gone under the lock means renamed; deleting takes long and needs none.
+        let grave = self.stage()?;
         let _lock = self.lock()?;
+        let held = session::survey(&self.root, &self.session, grave.path())?;
         let index = self.index()?;
         let named: BTreeSet<PathBuf> =
             index.images.iter().flat_map(|i| &i.layers).map(|id| self.layer_dir(id)).collect();
@@ -240,14 +271,15 @@ impl Store {
         for entry in fs::read_dir(&layers).map_err(Error::at(&layers))?.flatten() {
             let path = entry.path();
             let dir = path.with_extension("");
-            if !named.contains(&dir) && !in_use.contains(&dir) {
-                remove_tree(&path).map_err(Error::at(&path))?;
+            let is_held = dir.file_name().is_some_and(|name| held.contains(name));
+            if !named.contains(&dir) && !in_use.contains(&dir) && !is_held {
+                fs::rename(&path, grave.path().join(entry.file_name())).map_err(Error::at(&path))?;
             }
         }
         Ok(())
     }
 
-    /// Bytes and files of all layers that images name.
+    /// Bytes of all layers that images name.
     pub fn usage(&self) -> Result<u64, Error> {
         let index = self.index()?;
         let ids: BTreeSet<&String> = index.images.iter().flat_map(|i| &i.layers).collect();
@@ -265,11 +297,7 @@ impl Store {
     }
 
     fn lock(&self) -> Result<File, Error> {
-        let path = self.root.join("lock");
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let file = file.map_err(Error::at(&path))?;
-        flock(&file, FlockOperation::LockExclusive).map_err(|e| Error::at(&path)(e.into()))?;
-        Ok(file)
+        lock(&self.root.join("lock"))
     }
 
     fn change(&self, change: impl FnOnce(&mut Index)) -> Result<(), Error> {
@@ -279,6 +307,14 @@ impl Store {
         let json = serde_json::to_vec(&index).map_err(Error::content)?;
         write_atomically(&self.index_path(), &json)
     }
+}
+
+/// Opens a file and waits for the lock on it, which goes with the descriptor.
+fn lock(path: &Path) -> Result<File, Error> {
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(path);
+    let file = file.map_err(Error::at(path))?;
+    flock(&file, FlockOperation::LockExclusive).map_err(|e| Error::at(path)(e.into()))?;
+    Ok(file)
 }
 
 /// Where in the index an image is that a user names.

@@ -56,6 +56,13 @@ impl World {
         fs::write(&file, bytes).unwrap();
         crate::archive::import(&self.store, &file)
     }
+
+    /// What all sessions have under way: their files beside the one that says that they live.
+    fn staged(&self) -> usize {
+        let files = |d: PathBuf| fs::read_dir(d).unwrap().count() - 1;
+        let sessions = fs::read_dir(self.store.root().join("staging")).unwrap();
+        sessions.map(|s| files(s.unwrap().path())).sum()
+    }
 }
 
 #[test]
@@ -125,7 +132,7 @@ fn hostile_archives() {
     assert!(w.import(b"not a tar at all").is_err());
     assert!(w.import(&tar_of(&[("readme", b"x")])).unwrap_err().to_string().contains("no image archive"));
     assert!(w.store.list().unwrap().is_empty());
-    assert_eq!(fs::read_dir(w.store.root().join("staging")).unwrap().count(), 0);
+    assert_eq!(w.staged(), 0);
 }
 
 #[test]
@@ -147,4 +154,59 @@ fn an_image_of_this_machines_files() {
     let newer = builtin::ensure(&w.store, &Recipe { fingerprint: "v2".into(), ..recipe }).unwrap();
     assert_ne!(newer.id, first.id);
     assert_eq!(w.store.find("ironclad.local/demo").unwrap().unwrap().id, newer.id);
+}
+
+#[test]
+fn a_collection_spares_what_is_in_the_making() {
+    let w = world();
+    let other = Store::open(w.store.root()).unwrap();
+    let bytes = tar_of(&[("hello", b"x")]);
+    let id = Digest::of(&bytes);
+    let lease = other.hold(&[id]).unwrap();
+    let staging = other.stage().unwrap();
+    other.add_layer(&bytes[..], &id).unwrap();
+    w.store.collect(&BTreeSet::new()).unwrap();
+    assert!(w.store.layer(&id).is_some() && staging.path().is_dir());
+    drop(lease);
+    w.store.collect(&BTreeSet::from([w.store.layer_dir(&id.to_string())])).unwrap();
+    assert!(w.store.layer(&id).is_some(), "a container has it mounted");
+    w.store.collect(&BTreeSet::new()).unwrap();
+    assert!(w.store.layer(&id).is_none() && staging.path().is_dir());
+}
+
+#[test]
+fn a_collection_clears_what_the_dead_left() {
+    let w = world();
+    // As kill -9 leaves it: a session whose lock nobody holds, with a half-filled directory and a held layer.
+    let dead = w.store.root().join("staging/1-0");
+    fs::create_dir_all(dead.join("0/usr")).unwrap();
+    let bytes = tar_of(&[("hello", b"x")]);
+    let id = Digest::of(&bytes);
+    for file in ["alive", &format!("{}.1.held", id.hex())] {
+        fs::write(dead.join(file), "").unwrap();
+    }
+    w.store.add_layer(&bytes[..], &id).unwrap();
+    w.store.collect(&BTreeSet::new()).unwrap();
+    w.store.collect(&BTreeSet::new()).unwrap();
+    assert!(!dead.exists());
+    assert!(w.store.layer(&id).is_none());
+    assert_eq!(w.staged(), 0);
+    drop(Store::open(w.store.root()).unwrap().stage().unwrap());
+    assert_eq!(
+        fs::read_dir(w.store.root().join("staging")).unwrap().count(),
+        1,
+        "a closed store leaves nothing"
+    );
+}
+
+#[test]
+fn equal_layers_are_mounted_once() {
+    let w = world();
+    let (a, b) = (tar_of(&[("a", b"x")]), tar_of(&[("b", b"yy")]));
+    let layers: Vec<Layer> =
+        [&a, &b, &a].iter().map(|l| w.store.add_layer(&l[..], &Digest::of(l)).unwrap()).collect();
+    let image = w.store.add_image(&config(&[&a, &b, &a]), &[], &[], &layers).unwrap();
+    let dir = |l: &[u8]| w.store.layer_dir(&Digest::of(l).to_string());
+    assert_eq!(w.store.layer_dirs(&image), [dir(&a), dir(&b)]);
+    assert_eq!(image.size, 3);
 }
