@@ -54,15 +54,23 @@ impl Model {
         schema::default(&self.schema, value);
     }
 
-    /// What of the object breaks the schema. Built-in kinds are validated by their strategies, with upstream's own
-    /// messages.
+    /// What of a new object breaks the schema or its CEL rules. Built-in kinds are validated by their strategies, with
+    /// upstream's own messages.
     pub(crate) fn validate(&self, object: &Object) -> Vec<FieldError> {
-        if self.custom { schema::validate(&self.schema, &object.to_value()) } else { Vec::new() }
+        self.judge(object, None)
     }
 
-    /// What of a change breaks the schema.
-    pub(crate) fn validate_update(&self, new: &Object, _old: &Object) -> Vec<FieldError> {
-        self.validate(new)
+    /// What of a change breaks the schema or its CEL rules.
+    pub(crate) fn validate_update(&self, new: &Object, old: &Object) -> Vec<FieldError> {
+        self.judge(new, Some(old))
+    }
+
+    fn judge(&self, new: &Object, old: Option<&Object>) -> Vec<FieldError> {
+        if !self.custom {
+            return Vec::new();
+        }
+        let old = old.map(Object::to_value);
+        schema::validate_change(&self.schema, &new.to_value(), old.as_ref())
     }
 
     /// Strategic merge patch.
