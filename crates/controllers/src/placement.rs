@@ -2,7 +2,9 @@
 //! (`k8s.io/component-helpers/scheduling/corev1`).
 
 use api::MetaExt;
-use api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Taint, Toleration};
+use api::core::v1::{
+    Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Taint, Toleration,
+};
 
 /// Whether `toleration` is for `taint` (`corev1.Toleration.ToleratesTaint`).
 pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
@@ -31,7 +33,12 @@ pub(crate) fn admits(spec: &PodSpec, node: &Node) -> bool {
     let selected = spec.node_selector.iter().flatten().all(|(k, v)| node.label(k) == Some(v));
     let affinity = spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
     let required = affinity.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
-    named && selected && required.is_none_or(|r| r.node_selector_terms.iter().any(|t| term(t, node)))
+    named && selected && required.is_none_or(|r| selects(r, node))
+}
+
+/// Whether any term of a node selector matches the node.
+pub(crate) fn selects(selector: &NodeSelector, node: &Node) -> bool {
+    selector.node_selector_terms.iter().any(|t| term(t, node))
 }
 
 /// An empty term matches nothing.

@@ -300,34 +300,51 @@ mod tests {
 
     #[test]
     fn a_job_is_started_when_its_time_has_come() {
-        check([cron(json!({}), Value::Null)], expect![[r#"
+        check(
+            [cron(json!({}), Value::Null)],
+            expect![[r#"
             create jobs.batch x/tick-29453760 {"metadata":{"annotations":{"batch.kubernetes.io/cronjob-scheduled-timestamp":"2026-01-01T00:00:00Z"},"ownerReferences":["CronJob/tick"]},"spec":{"template":{"spec":{"containers":[]}}}}
               ok: Normal SuccessfulCreate CronJob/tick Created job {}
               or: Warning FailedCreate CronJob/tick Error creating job: {}
             update/status cronjobs.batch x/tick {"lastScheduleTime":"2026-01-01T00:00:00Z"}
             again in 300 s
-        "#]]);
+        "#]],
+        );
         let last = json!({"lastScheduleTime": "2026-01-01T00:00:00Z"});
-        check([cron(json!({}), last)], expect![[r#"
+        check(
+            [cron(json!({}), last)],
+            expect![[r#"
             again in 300 s
-        "#]]);
+        "#]],
+        );
         check([cron(json!({"suspend": true}), json!({}))], expect![[""]]);
-        check([cron(json!({"schedule": "nonsense"}), json!({}))], expect![[r#"
+        check(
+            [cron(json!({"schedule": "nonsense"}), json!({}))],
+            expect![[r#"
             event Warning UnparseableSchedule CronJob/tick unparseable schedule: "nonsense" : expected exactly 5 fields, found 1: [nonsense]
-        "#]]);
-        check([cron(json!({"timeZone": "Mars/Olympus"}), json!({}))], expect![[r#"
+        "#]],
+        );
+        check(
+            [cron(json!({"timeZone": "Mars/Olympus"}), json!({}))],
+            expect![[r#"
             event Warning UnknownTimeZone CronJob/tick invalid timeZone: "Mars/Olympus": unknown time zone Mars/Olympus
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn what_still_runs_is_let_be_or_replaced() {
         let active = json!({"active": [{"name": "old", "uid": "old-uid"}]});
-        check([cron(json!({"concurrencyPolicy": "Forbid"}), active.clone()), job("old", "")], expect![[r#"
+        check(
+            [cron(json!({"concurrencyPolicy": "Forbid"}), active.clone()), job("old", "")],
+            expect![[r#"
             event Normal JobAlreadyActive CronJob/tick Not starting job because prior execution is running and concurrency policy is Forbid
             again in 300 s
-        "#]]);
-        check([cron(json!({"concurrencyPolicy": "Replace"}), active), job("old", "")], expect![[r#"
+        "#]],
+        );
+        check(
+            [cron(json!({"concurrencyPolicy": "Replace"}), active), job("old", "")],
+            expect![[r#"
             delete jobs.batch x/old
               ok: Normal SuccessfulDelete CronJob/tick Deleted job {}
               or: Warning FailedDelete CronJob/tick Deleted job: {}
@@ -336,7 +353,8 @@ mod tests {
               or: Warning FailedCreate CronJob/tick Error creating job: {}
             update/status cronjobs.batch x/tick {"active":[{"name":"old","uid":"old-uid"}],"lastScheduleTime":"2026-01-01T00:00:00Z"}
             again in 300 s
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
