@@ -116,21 +116,31 @@ mod tests {
 
     #[test]
     fn a_claim_in_use_stays() {
-        check([claim(FINALIZER, "2025-12-31T23:00:00Z"), pod("n1")], expect![""]);
-        check([claim(FINALIZER, "2025-12-31T23:00:00Z"), pod("")], expect![]);
-        check([claim(FINALIZER, "2025-12-31T23:00:00Z")], expect![]);
-        check([claim(FINALIZER, "")], expect![""]);
-        check([claim(&[], "")], expect![]);
-        check([claim(&[], "2025-12-31T23:00:00Z")], expect![""]);
+        check([claim(FINALIZER, "2025-12-31T23:00:00Z"), pod("n1")], expect![[""]]);
+        check([claim(FINALIZER, "2025-12-31T23:00:00Z"), pod("")], expect![[r#"
+            update persistentvolumeclaims x/data {"metadata":{"deletionTimestamp":"2025-12-31T23:00:00Z","finalizers":["other"]}}
+        "#]]);
+        check([claim(FINALIZER, "2025-12-31T23:00:00Z")], expect![[r#"
+            update persistentvolumeclaims x/data {"metadata":{"deletionTimestamp":"2025-12-31T23:00:00Z","finalizers":["other"]}}
+        "#]]);
+        check([claim(FINALIZER, "")], expect![[""]]);
+        check([claim(&[], "")], expect![[r#"
+            update persistentvolumeclaims x/data {"metadata":{"finalizers":["kubernetes.io/pvc-protection"]}}
+        "#]]);
+        check([claim(&[], "2025-12-31T23:00:00Z")], expect![[""]]);
     }
 
     #[test]
     fn pods_that_may_be_unknown_yet_are_waited_for() {
         let mut fresh = claim(FINALIZER, "2025-12-31T23:59:59Z");
         fresh["metadata"]["resourceVersion"] = "7".into();
-        check([fresh.clone()], expect![]);
+        check([fresh.clone()], expect![[r#"
+            again in 2 s
+        "#]]);
         fresh["metadata"]["deletionTimestamp"] = "2025-12-31T23:59:58Z".into();
-        check([fresh], expect![]);
+        check([fresh], expect![[r#"
+            update persistentvolumeclaims x/data {"metadata":{"deletionTimestamp":"2025-12-31T23:59:58Z","finalizers":["other"]}}
+        "#]]);
     }
 
     #[test]

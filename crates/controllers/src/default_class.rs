@@ -91,11 +91,16 @@ mod tests {
         let mut scene = Scene::new([
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}),
         ]);
-        expect![].assert_eq(&scene.show(&DefaultClass { enabled: true }, "local"));
+        expect![[r#"
+            create storageclasses.storage.k8s.io local {"metadata":{"annotations":{"storageclass.kubernetes.io/is-default-class":"true"}},"provisioner":"ironclad.local/hostpath","reclaimPolicy":"Delete","volumeBindingMode":"WaitForFirstConsumer"}
+            create configmaps kube-system/ironclad-defaults {"data":{"storageclass.local":"given"},"metadata":{}}
+        "#]].assert_eq(&scene.show(&DefaultClass { enabled: true }, "local"));
         assert_eq!(scene.show(&DefaultClass { enabled: false }, "local"), "");
         scene.put(json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
             "metadata": {"name": "local"}, "provisioner": "p"}));
-        expect![].assert_eq(&scene.show(&DefaultClass { enabled: true }, "local"));
+        expect![[r#"
+            create configmaps kube-system/ironclad-defaults {"data":{"storageclass.local":"given"},"metadata":{}}
+        "#]].assert_eq(&scene.show(&DefaultClass { enabled: true }, "local"));
         scene.remove(json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
             "metadata": {"name": "local"}, "provisioner": "p"}));
         scene.put(json!({"apiVersion": "v1", "kind": "ConfigMap",

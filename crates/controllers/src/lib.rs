@@ -1,7 +1,10 @@
 //! The controllers: one file each, each a pure plan. No sockets, no clock, no store.
 
+mod claim_protection;
+mod claims;
 mod cronjob;
 mod daemonset;
+mod default_class;
 mod deployment;
 mod disruption;
 mod endpoints;
@@ -9,6 +12,7 @@ mod gc;
 mod history;
 mod job;
 mod namespace;
+mod node_ipam;
 mod node_lifecycle;
 mod ownership;
 mod placement;
@@ -26,28 +30,34 @@ mod statefulset;
 mod taint_eviction;
 mod templates;
 mod ttl;
-mod volume;
+mod volume_protection;
+mod volumes;
 
 use jiff::Timestamp;
 use reconcile::Controller;
 
 /// What controllers need to be told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Config {
     /// The time at which they start.
     pub started: Timestamp,
     /// PEM of the authority that signs the API server's certificate, for pods to trust it.
     pub root_ca_pem: String,
-    /// The directory on each node in which the built-in provisioner keeps volumes.
-    pub volumes: String,
+    /// Addresses of pods: one range, or an IPv4 and an IPv6 one with a comma between; empty: nodes bring their
+    /// own.
+    pub cluster_cidr: String,
+    /// Where nodes keep the directories of volumes that the built-in provisioner makes; empty: it is off.
+    pub volumes_dir: String,
 }
 
 /// Every controller; one line each.
 pub fn all(config: &Config) -> Vec<Box<dyn Controller>> {
     let started = config.started;
     vec![
+        Box::new(claim_protection::ClaimProtection),
         Box::new(cronjob::CronJobs),
         Box::new(daemonset::DaemonSets),
+        Box::new(default_class::DefaultClass { enabled: !config.volumes_dir.is_empty() }),
         Box::new(deployment::Deployments),
         Box::new(disruption::DisruptionBudgets),
         Box::new(endpoints::EndpointSlices),
@@ -56,6 +66,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Controller>> {
         Box::new(gc::GarbageCollector),
         Box::new(job::Jobs),
         Box::new(namespace::Namespaces),
+        Box::new(node_ipam::NodeIpam::new(&config.cluster_cidr)),
         Box::new(node_lifecycle::NodeLifecycle { started }),
         Box::new(pod_gc::PodGc),
         Box::new(quota::ResourceQuotas),
@@ -66,10 +77,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Controller>> {
         Box::new(statefulset::StatefulSets),
         Box::new(taint_eviction::TaintEviction),
         Box::new(ttl::TtlAfterFinished),
-        Box::new(volume::ClaimProtection),
-        Box::new(volume::Claims { directory: config.volumes.clone() }),
-        Box::new(volume::DefaultClass),
-        Box::new(volume::VolumeProtection),
-        Box::new(volume::Volumes),
+        Box::new(volume_protection::VolumeProtection),
+        Box::new(volumes::VolumeBinder { volumes_dir: config.volumes_dir.clone() }),
     ]
 }

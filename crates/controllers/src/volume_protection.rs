@@ -1,7 +1,7 @@
 //! Keeps a volume that is to go until it is bound no longer (`pkg/controller/volume/pvprotection`).
 
 use api::core::v1::PersistentVolume;
-use api::{MetaExt, names};
+use api::names;
 use reconcile::{Controller, Cx, Plan, Watch, Write};
 
 /// The controller.
@@ -49,10 +49,14 @@ mod tests {
     #[test]
     fn a_bound_volume_stays() {
         let ours = ["kubernetes.io/pv-protection", "other"];
-        check(&ours, true, "Bound", expect![""]);
-        check(&ours, true, "Released", expect![]);
-        check(&ours, false, "Available", expect![""]);
-        check(&[], false, "Available", expect![]);
-        check(&[], true, "Available", expect![""]);
+        check(&ours, true, "Bound", expect![[""]]);
+        check(&ours, true, "Released", expect![[r#"
+            update persistentvolumes v {"metadata":{"deletionTimestamp":"2025-12-31T23:00:00Z","finalizers":["other"]}}
+        "#]]);
+        check(&ours, false, "Available", expect![[""]]);
+        check(&[], false, "Available", expect![[r#"
+            update persistentvolumes v {"metadata":{"finalizers":["kubernetes.io/pv-protection"]}}
+        "#]]);
+        check(&[], true, "Available", expect![[""]]);
     }
 }

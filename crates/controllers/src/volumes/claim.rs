@@ -1,7 +1,7 @@
 //! One claim: the next step to its volume, or what it waits for.
 
-use super::{VolumeBinder, matching, provision};
 use super::{REMIND, claim_ref, in_phase, refers, volume_name};
+use super::{VolumeBinder, matching, provision};
 use crate::claims::claim_names;
 use crate::pods;
 use api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};

@@ -119,8 +119,7 @@ fn keys_of_node(view: View<'_>, node: &Node, keys: &mut Vec<Key>) {
     if view.get::<Node>("", node.name()).is_some() {
         return;
     }
-    let on_it =
-        |v: &&PersistentVolume| v.is_deleting() && v.annotation(ANNOTATION_NODE) == Some(node.name());
+    let on_it = |v: &&PersistentVolume| v.is_deleting() && v.annotation(ANNOTATION_NODE) == Some(node.name());
     keys.extend(view.all::<PersistentVolume>().filter(on_it).map(|v| Key::of(v)));
 }
 

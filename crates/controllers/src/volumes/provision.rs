@@ -87,7 +87,8 @@ fn local(binder: &VolumeBinder, cx: &Cx<'_>, claim: &PersistentVolumeClaim, clas
     plan.writes.extend(addressed(claim, PROVISIONER));
     let done = format!("Successfully provisioned volume {{}} using {PROVISIONER}");
     let claim_key = format!("{}/{}", claim.namespace(), claim.name());
-    let not = format!("Error creating provisioned PV object for claim {claim_key}: {{}}. Deleting the volume.");
+    let not =
+        format!("Error creating provisioned PV object for claim {claim_key}: {{}}. Deleting the volume.");
     plan.writes.push(
         Write::create(&volume)
             .ok(EventNote::normal(claim, "ProvisioningSucceeded", done))
