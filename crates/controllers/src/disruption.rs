@@ -238,15 +238,27 @@ mod tests {
 
     #[test]
     fn healthy_pods_beyond_what_is_needed_may_go() {
-        check(json!({"minAvailable": 2}), &["True", "True", "True", "False"], expect![[r#"
+        check(
+            json!({"minAvailable": 2}),
+            &["True", "True", "True", "False"],
+            expect![[r#"
             update/status poddisruptionbudgets.policy x/web {"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"","observedGeneration":2,"reason":"SufficientPods","status":"True","type":"DisruptionAllowed"}],"currentHealthy":3,"desiredHealthy":2,"disruptionsAllowed":1,"expectedPods":4,"observedGeneration":2}
-        "#]]);
-        check(json!({"maxUnavailable": "25%"}), &["True", "True", "True", "False"], expect![[r#"
+        "#]],
+        );
+        check(
+            json!({"maxUnavailable": "25%"}),
+            &["True", "True", "True", "False"],
+            expect![[r#"
             update/status poddisruptionbudgets.policy x/web {"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"","observedGeneration":2,"reason":"InsufficientPods","status":"False","type":"DisruptionAllowed"}],"currentHealthy":3,"desiredHealthy":3,"disruptionsAllowed":0,"expectedPods":4,"observedGeneration":2}
-        "#]]);
-        check(json!({"minAvailable": "50%"}), &[], expect![[r#"
+        "#]],
+        );
+        check(
+            json!({"minAvailable": "50%"}),
+            &[],
+            expect![[r#"
             update/status poddisruptionbudgets.policy x/web {"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"","observedGeneration":2,"reason":"InsufficientPods","status":"False","type":"DisruptionAllowed"}],"currentHealthy":0,"desiredHealthy":0,"disruptionsAllowed":0,"expectedPods":0,"observedGeneration":2}
             event Normal NoPods PodDisruptionBudget/web No matching pods found
-        "#]]);
+        "#]],
+        );
     }
 }

@@ -19,6 +19,10 @@ impl Controller for TaintEviction {
         "taint-eviction-controller"
     }
 
+    fn account(&self) -> &'static str {
+        "node-controller"
+    }
+
     fn watches(&self) -> Vec<Watch> {
         vec![Watch::each::<Pod>(key_of_pod), Watch::each::<Node>(keys_of_node)]
     }

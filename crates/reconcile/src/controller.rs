@@ -24,6 +24,11 @@ pub trait Controller: Send + Sync {
     /// Its name, as upstream's (`replicaset-controller`): the source of its events and its user agent.
     fn name(&self) -> &'static str;
 
+    /// The service account in `kube-system` as which it writes; upstream's roles decide what that may.
+    fn account(&self) -> &'static str {
+        self.name()
+    }
+
     /// What it looks at, and which keys a change there concerns.
     fn watches(&self) -> Vec<Watch>;
 

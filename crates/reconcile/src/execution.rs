@@ -86,6 +86,11 @@ impl Execution {
         Self { writes, events, probes, next: 0, out: 0..0, answered: 0, slow_start: 1, outcome }
     }
 
+    /// Whether this is only a question for the current revision.
+    pub fn is_probe(&self) -> bool {
+        self.outcome.probe
+    }
+
     /// The calls to send now, to be answered by [`Execution::answer`] under their numbers; empty when done.
     pub fn next_calls(&mut self) -> Vec<(usize, Call)> {
         if self.answered < self.out.len() {

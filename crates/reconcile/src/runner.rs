@@ -45,7 +45,7 @@ pub struct Runner {
     client: Client,
     clock: Clock,
     metrics: Metrics,
-    /// Each controller's client: the same identity, its own name.
+    /// Each controller's service account and client.
     clients: Vec<(&'static str, Client)>,
     reflectors: HashMap<usize, AbortHandle>,
     /// Where the reflectors send.
@@ -65,7 +65,7 @@ enum Done {
 impl Runner {
     /// Controllers that see and write through `client`.
     pub fn new(controllers: Vec<Box<dyn Controller>>, client: Client, clock: Clock) -> Self {
-        let clients = controllers.iter().map(|c| (c.name(), client.named(c.name()))).collect();
+        let clients = controllers.iter().map(|c| (c.account(), client.named(c.name()))).collect();
         let (feeds, fed) = mpsc::channel::<Batch>(FEED_BUFFER);
         Self {
             engine: Engine::new(controllers),
@@ -82,7 +82,7 @@ impl Runner {
         }
     }
 
-    /// Gives each controller an identity of its own: `client_of` its name.
+    /// Lets each controller write as its own service account: `client_of` the account's name.
     pub fn identities(mut self, client_of: impl Fn(&str) -> Client) -> Self {
         for (name, client) in &mut self.clients {
             *client = client_of(name).named(name);
@@ -143,7 +143,8 @@ impl Runner {
         while self.running.len() < MAX_RUNNING {
             let Some(Work { ticket, execution }) = self.engine.next_work(now) else { return };
             let Some((_, client)) = self.clients.get(ticket.controller) else { return };
-            let client = client.clone();
+            // Not every account may list what it writes.
+            let client = if execution.is_probe() { self.client.clone() } else { client.clone() };
             self.running.spawn(async move { Done::Work(ticket, execute(&client, execution).await) });
         }
     }

@@ -30,6 +30,10 @@ impl Controller for DaemonSets {
         "daemonset-controller"
     }
 
+    fn account(&self) -> &'static str {
+        "daemon-set-controller"
+    }
+
     fn watches(&self) -> Vec<Watch> {
         vec![
             Watch::own::<DaemonSet>(),

@@ -14,7 +14,6 @@ use api::{IntOrString, MetaExt, names};
 use client::{Key, View};
 use reconcile::controller::owner_key;
 use reconcile::{Controller, Cx, EventNote, Plan, Watch, Write};
-use serde_json::json;
 
 /// The controller.
 pub(crate) struct Deployments;
@@ -207,9 +206,11 @@ impl<'a> Rollout<'a> {
         }
         let revision =
             |d: &Deployment| d.annotation(names::ANNOTATION_DEPLOYMENT_REVISION).map(str::to_owned);
-        if revision(&self.d) != revision(before) {
-            let annotations = json!({names::ANNOTATION_DEPLOYMENT_REVISION: revision(&self.d)});
-            plan.writes.push(Write::merge(before, &json!({"metadata": {"annotations": annotations}})));
+        // Both writes are of the revision that we know: the second one waits for the first.
+        if plan.writes.is_empty() && revision(&self.d) != revision(before) {
+            let (metadata, spec) = (self.d.metadata.clone(), before.spec.clone());
+            let status = before.status.clone();
+            plan.writes.push(Write::update(&Deployment { metadata, spec, status }));
         }
         plan
     }

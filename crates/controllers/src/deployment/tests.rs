@@ -54,13 +54,12 @@ fn a_new_deployment_gets_a_replica_set() {
     check(
         [deployment(3, "a")],
         expect![[r#"
-        create replicasets.apps x/web-78dbf6cfb9 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"3","deployment.kubernetes.io/max-replicas":"4","deployment.kubernetes.io/revision":"1"},"labels":{"app":"web","pod-template-hash":"78dbf6cfb9"},"ownerReferences":["Deployment/web"]},"spec":{"replicas":3,"selector":{"matchLabels":{"app":"web","pod-template-hash":"78dbf6cfb9"}},"template":{"metadata":{"labels":{"app":"web","pod-template-hash":"78dbf6cfb9"}},"spec":{"containers":[{"image":"a","name":"c"}]}}}}
-          ok: Normal ScalingReplicaSet Deployment/web Scaled up replica set web-78dbf6cfb9 from 0 to 3
-          or: Warning ReplicaSetCreateError Deployment/web Failed to create new replica set "web-78dbf6cfb9": {}
-        update/status deployments.apps x/web {"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Created new replica set \"web-78dbf6cfb9\"","reason":"NewReplicaSetCreated","status":"True","type":"Progressing"},{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Deployment does not have minimum availability.","reason":"MinimumReplicasUnavailable","status":"False","type":"Available"}],"observedGeneration":1,"terminatingReplicas":0,"unavailableReplicas":3}
-        patch deployments.apps x/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"1"}}}
-        again in 601 s
-    "#]],
+            create replicasets.apps x/web-78dbf6cfb9 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"3","deployment.kubernetes.io/max-replicas":"4","deployment.kubernetes.io/revision":"1"},"labels":{"app":"web","pod-template-hash":"78dbf6cfb9"},"ownerReferences":["Deployment/web"]},"spec":{"replicas":3,"selector":{"matchLabels":{"app":"web","pod-template-hash":"78dbf6cfb9"}},"template":{"metadata":{"labels":{"app":"web","pod-template-hash":"78dbf6cfb9"}},"spec":{"containers":[{"image":"a","name":"c"}]}}}}
+              ok: Normal ScalingReplicaSet Deployment/web Scaled up replica set web-78dbf6cfb9 from 0 to 3
+              or: Warning ReplicaSetCreateError Deployment/web Failed to create new replica set "web-78dbf6cfb9": {}
+            update/status deployments.apps x/web {"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Created new replica set \"web-78dbf6cfb9\"","reason":"NewReplicaSetCreated","status":"True","type":"Progressing"},{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Deployment does not have minimum availability.","reason":"MinimumReplicasUnavailable","status":"False","type":"Available"}],"observedGeneration":1,"terminatingReplicas":0,"unavailableReplicas":3}
+            again in 601 s
+        "#]],
     );
 }
 
@@ -70,42 +69,38 @@ fn a_new_template_is_rolled_out_step_by_step() {
     check(
         [deployment(4, "b"), set("a", "a", 1, 4, 4, 4)],
         expect![[r#"
-        create replicasets.apps x/web-7c4dd8bc76 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5","deployment.kubernetes.io/revision":"2"},"labels":{"app":"web","pod-template-hash":"7c4dd8bc76"},"ownerReferences":["Deployment/web"]},"spec":{"replicas":1,"selector":{"matchLabels":{"app":"web","pod-template-hash":"7c4dd8bc76"}},"template":{"metadata":{"labels":{"app":"web","pod-template-hash":"7c4dd8bc76"}},"spec":{"containers":[{"image":"b","name":"c"}]}}}}
-          ok: Normal ScalingReplicaSet Deployment/web Scaled up replica set web-7c4dd8bc76 from 0 to 1
-          or: Warning ReplicaSetCreateError Deployment/web Failed to create new replica set "web-7c4dd8bc76": {}
-        update/status deployments.apps x/web {"availableReplicas":4,"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Deployment has minimum availability.","reason":"MinimumReplicasAvailable","status":"True","type":"Available"},{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"ReplicaSet \"web-7c4dd8bc76\" is progressing.","reason":"ReplicaSetUpdated","status":"True","type":"Progressing"}],"observedGeneration":1,"readyReplicas":4,"replicas":4,"terminatingReplicas":0,"unavailableReplicas":1}
-        patch deployments.apps x/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"2"}}}
-        again in 601 s
-    "#]],
+            create replicasets.apps x/web-7c4dd8bc76 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5","deployment.kubernetes.io/revision":"2"},"labels":{"app":"web","pod-template-hash":"7c4dd8bc76"},"ownerReferences":["Deployment/web"]},"spec":{"replicas":1,"selector":{"matchLabels":{"app":"web","pod-template-hash":"7c4dd8bc76"}},"template":{"metadata":{"labels":{"app":"web","pod-template-hash":"7c4dd8bc76"}},"spec":{"containers":[{"image":"b","name":"c"}]}}}}
+              ok: Normal ScalingReplicaSet Deployment/web Scaled up replica set web-7c4dd8bc76 from 0 to 1
+              or: Warning ReplicaSetCreateError Deployment/web Failed to create new replica set "web-7c4dd8bc76": {}
+            update/status deployments.apps x/web {"availableReplicas":4,"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Deployment has minimum availability.","reason":"MinimumReplicasAvailable","status":"True","type":"Available"},{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"ReplicaSet \"web-7c4dd8bc76\" is progressing.","reason":"ReplicaSetUpdated","status":"True","type":"Progressing"}],"observedGeneration":1,"readyReplicas":4,"replicas":4,"terminatingReplicas":0,"unavailableReplicas":1}
+            again in 601 s
+        "#]],
     );
     // Then down by as many as may be missing.
     check(
         [deployment(4, "b"), set("a", "a", 1, 4, 4, 4), set("b", "b", 2, 4, 1, 0)],
         expect![[r#"
-        update replicasets.apps x/web-a {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5","deployment.kubernetes.io/revision":"1"},"creationTimestamp":"2025-01-01T00:00:01Z","generation":1,"labels":{"app":"web","pod-template-hash":"a"},"ownerReferences":["Deployment/web"]},"spec":{"replicas":3,"selector":{"matchLabels":{"app":"web","pod-template-hash":"a"}},"template":{"metadata":{"labels":{"app":"web","pod-template-hash":"a"}},"spec":{"containers":[{"image":"a","name":"c"}]}}}}
-          ok: Normal ScalingReplicaSet Deployment/web Scaled down replica set web-a from 4 to 3
-        update/status deployments.apps x/web {"availableReplicas":4,"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Deployment has minimum availability.","reason":"MinimumReplicasAvailable","status":"True","type":"Available"},{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"ReplicaSet \"web-b\" is progressing.","reason":"ReplicaSetUpdated","status":"True","type":"Progressing"}],"observedGeneration":1,"readyReplicas":4,"replicas":5,"terminatingReplicas":0,"updatedReplicas":1}
-        patch deployments.apps x/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"2"}}}
-        again in 601 s
-    "#]],
+            update replicasets.apps x/web-a {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5","deployment.kubernetes.io/revision":"1"},"creationTimestamp":"2025-01-01T00:00:01Z","generation":1,"labels":{"app":"web","pod-template-hash":"a"},"ownerReferences":["Deployment/web"]},"spec":{"replicas":3,"selector":{"matchLabels":{"app":"web","pod-template-hash":"a"}},"template":{"metadata":{"labels":{"app":"web","pod-template-hash":"a"}},"spec":{"containers":[{"image":"a","name":"c"}]}}}}
+              ok: Normal ScalingReplicaSet Deployment/web Scaled down replica set web-a from 4 to 3
+            update/status deployments.apps x/web {"availableReplicas":4,"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Deployment has minimum availability.","reason":"MinimumReplicasAvailable","status":"True","type":"Available"},{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"ReplicaSet \"web-b\" is progressing.","reason":"ReplicaSetUpdated","status":"True","type":"Progressing"}],"observedGeneration":1,"readyReplicas":4,"replicas":5,"terminatingReplicas":0,"updatedReplicas":1}
+            again in 601 s
+        "#]],
     );
     // What isn't available anyway goes first.
     check(
         [deployment(4, "b"), set("a", "a", 1, 4, 3, 1), set("b", "b", 2, 4, 2, 2)],
         expect![[r#"
-        update replicasets.apps x/web-a {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5","deployment.kubernetes.io/revision":"1"},"creationTimestamp":"2025-01-01T00:00:01Z","generation":1,"labels":{"app":"web","pod-template-hash":"a"},"ownerReferences":["Deployment/web"]},"spec":{"replicas":1,"selector":{"matchLabels":{"app":"web","pod-template-hash":"a"}},"template":{"metadata":{"labels":{"app":"web","pod-template-hash":"a"}},"spec":{"containers":[{"image":"a","name":"c"}]}}}}
-          ok: Normal ScalingReplicaSet Deployment/web Scaled down replica set web-a from 3 to 1
-        update/status deployments.apps x/web {"availableReplicas":3,"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Deployment has minimum availability.","reason":"MinimumReplicasAvailable","status":"True","type":"Available"},{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"ReplicaSet \"web-b\" is progressing.","reason":"ReplicaSetUpdated","status":"True","type":"Progressing"}],"observedGeneration":1,"readyReplicas":3,"replicas":5,"terminatingReplicas":0,"updatedReplicas":2}
-        patch deployments.apps x/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"2"}}}
-        again in 601 s
-    "#]],
+            update replicasets.apps x/web-a {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"4","deployment.kubernetes.io/max-replicas":"5","deployment.kubernetes.io/revision":"1"},"creationTimestamp":"2025-01-01T00:00:01Z","generation":1,"labels":{"app":"web","pod-template-hash":"a"},"ownerReferences":["Deployment/web"]},"spec":{"replicas":1,"selector":{"matchLabels":{"app":"web","pod-template-hash":"a"}},"template":{"metadata":{"labels":{"app":"web","pod-template-hash":"a"}},"spec":{"containers":[{"image":"a","name":"c"}]}}}}
+              ok: Normal ScalingReplicaSet Deployment/web Scaled down replica set web-a from 3 to 1
+            update/status deployments.apps x/web {"availableReplicas":3,"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Deployment has minimum availability.","reason":"MinimumReplicasAvailable","status":"True","type":"Available"},{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"ReplicaSet \"web-b\" is progressing.","reason":"ReplicaSetUpdated","status":"True","type":"Progressing"}],"observedGeneration":1,"readyReplicas":3,"replicas":5,"terminatingReplicas":0,"updatedReplicas":2}
+            again in 601 s
+        "#]],
     );
     // Done.
     check(
         [deployment(4, "b"), set("z", "z", 1, 4, 0, 0), set("a", "a", 2, 4, 0, 0), set("b", "b", 3, 4, 4, 4)],
         expect![[r#"
             update/status deployments.apps x/web {"availableReplicas":4,"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Deployment has minimum availability.","reason":"MinimumReplicasAvailable","status":"True","type":"Available"},{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"ReplicaSet \"web-b\" has successfully progressed.","reason":"NewReplicaSetAvailable","status":"True","type":"Progressing"}],"observedGeneration":1,"readyReplicas":4,"replicas":4,"terminatingReplicas":0,"updatedReplicas":4}
-            patch deployments.apps x/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"3"}}}
         "#]],
     );
 }
@@ -115,14 +110,13 @@ fn a_deployment_scaled_amid_a_rollout_grows_in_proportion() {
     check(
         [deployment(8, "b"), set("a", "a", 1, 4, 3, 3), set("b", "b", 2, 4, 2, 1)],
         expect![[r#"
-        update replicasets.apps x/web-a {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"8","deployment.kubernetes.io/max-replicas":"10","deployment.kubernetes.io/revision":"1"},"creationTimestamp":"2025-01-01T00:00:01Z","generation":1,"labels":{"app":"web","pod-template-hash":"a"},"ownerReferences":["Deployment/web"]},"spec":{"replicas":6,"selector":{"matchLabels":{"app":"web","pod-template-hash":"a"}},"template":{"metadata":{"labels":{"app":"web","pod-template-hash":"a"}},"spec":{"containers":[{"image":"a","name":"c"}]}}}}
-          ok: Normal ScalingReplicaSet Deployment/web Scaled up replica set web-a from 3 to 6
-        update replicasets.apps x/web-b {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"8","deployment.kubernetes.io/max-replicas":"10","deployment.kubernetes.io/revision":"2"},"creationTimestamp":"2025-01-01T00:00:02Z","generation":1,"labels":{"app":"web","pod-template-hash":"b"},"ownerReferences":["Deployment/web"]},"spec":{"replicas":4,"selector":{"matchLabels":{"app":"web","pod-template-hash":"b"}},"template":{"metadata":{"labels":{"app":"web","pod-template-hash":"b"}},"spec":{"containers":[{"image":"b","name":"c"}]}}}}
-          ok: Normal ScalingReplicaSet Deployment/web Scaled up replica set web-b from 2 to 4
-        update/status deployments.apps x/web {"availableReplicas":4,"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Found new replica set \"web-b\"","reason":"FoundNewReplicaSet","status":"True","type":"Progressing"},{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Deployment does not have minimum availability.","reason":"MinimumReplicasUnavailable","status":"False","type":"Available"}],"observedGeneration":1,"readyReplicas":4,"replicas":5,"terminatingReplicas":0,"unavailableReplicas":6,"updatedReplicas":2}
-        patch deployments.apps x/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"2"}}}
-        again in 601 s
-    "#]],
+            update replicasets.apps x/web-a {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"8","deployment.kubernetes.io/max-replicas":"10","deployment.kubernetes.io/revision":"1"},"creationTimestamp":"2025-01-01T00:00:01Z","generation":1,"labels":{"app":"web","pod-template-hash":"a"},"ownerReferences":["Deployment/web"]},"spec":{"replicas":6,"selector":{"matchLabels":{"app":"web","pod-template-hash":"a"}},"template":{"metadata":{"labels":{"app":"web","pod-template-hash":"a"}},"spec":{"containers":[{"image":"a","name":"c"}]}}}}
+              ok: Normal ScalingReplicaSet Deployment/web Scaled up replica set web-a from 3 to 6
+            update replicasets.apps x/web-b {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"8","deployment.kubernetes.io/max-replicas":"10","deployment.kubernetes.io/revision":"2"},"creationTimestamp":"2025-01-01T00:00:02Z","generation":1,"labels":{"app":"web","pod-template-hash":"b"},"ownerReferences":["Deployment/web"]},"spec":{"replicas":4,"selector":{"matchLabels":{"app":"web","pod-template-hash":"b"}},"template":{"metadata":{"labels":{"app":"web","pod-template-hash":"b"}},"spec":{"containers":[{"image":"b","name":"c"}]}}}}
+              ok: Normal ScalingReplicaSet Deployment/web Scaled up replica set web-b from 2 to 4
+            update/status deployments.apps x/web {"availableReplicas":4,"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Found new replica set \"web-b\"","reason":"FoundNewReplicaSet","status":"True","type":"Progressing"},{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Deployment does not have minimum availability.","reason":"MinimumReplicasUnavailable","status":"False","type":"Available"}],"observedGeneration":1,"readyReplicas":4,"replicas":5,"terminatingReplicas":0,"unavailableReplicas":6,"updatedReplicas":2}
+            again in 601 s
+        "#]],
     );
 }
 
@@ -148,13 +142,12 @@ fn recreate_waits_for_old_pods() {
     check(
         [d, set("a", "a", 1, 2, 0, 0), pod("p", "web-a", "Succeeded")],
         expect![[r#"
-        create replicasets.apps x/web-7c4dd8bc76 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"2","deployment.kubernetes.io/max-replicas":"2","deployment.kubernetes.io/revision":"2"},"labels":{"app":"web","pod-template-hash":"7c4dd8bc76"},"ownerReferences":["Deployment/web"]},"spec":{"replicas":2,"selector":{"matchLabels":{"app":"web","pod-template-hash":"7c4dd8bc76"}},"template":{"metadata":{"labels":{"app":"web","pod-template-hash":"7c4dd8bc76"}},"spec":{"containers":[{"image":"b","name":"c"}]}}}}
-          ok: Normal ScalingReplicaSet Deployment/web Scaled up replica set web-7c4dd8bc76 from 0 to 2
-          or: Warning ReplicaSetCreateError Deployment/web Failed to create new replica set "web-7c4dd8bc76": {}
-        update/status deployments.apps x/web {"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Created new replica set \"web-7c4dd8bc76\"","reason":"NewReplicaSetCreated","status":"True","type":"Progressing"},{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Deployment does not have minimum availability.","reason":"MinimumReplicasUnavailable","status":"False","type":"Available"}],"observedGeneration":1,"terminatingReplicas":0,"unavailableReplicas":2}
-        patch deployments.apps x/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"2"}}}
-        again in 601 s
-    "#]],
+            create replicasets.apps x/web-7c4dd8bc76 {"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"2","deployment.kubernetes.io/max-replicas":"2","deployment.kubernetes.io/revision":"2"},"labels":{"app":"web","pod-template-hash":"7c4dd8bc76"},"ownerReferences":["Deployment/web"]},"spec":{"replicas":2,"selector":{"matchLabels":{"app":"web","pod-template-hash":"7c4dd8bc76"}},"template":{"metadata":{"labels":{"app":"web","pod-template-hash":"7c4dd8bc76"}},"spec":{"containers":[{"image":"b","name":"c"}]}}}}
+              ok: Normal ScalingReplicaSet Deployment/web Scaled up replica set web-7c4dd8bc76 from 0 to 2
+              or: Warning ReplicaSetCreateError Deployment/web Failed to create new replica set "web-7c4dd8bc76": {}
+            update/status deployments.apps x/web {"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Created new replica set \"web-7c4dd8bc76\"","reason":"NewReplicaSetCreated","status":"True","type":"Progressing"},{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Deployment does not have minimum availability.","reason":"MinimumReplicasUnavailable","status":"False","type":"Available"}],"observedGeneration":1,"terminatingReplicas":0,"unavailableReplicas":2}
+            again in 601 s
+        "#]],
     );
 }
 
@@ -189,9 +182,8 @@ fn a_rollout_that_stands_still_times_out() {
     check(
         [d, set("b", "b", 1, 1, 1, 0)],
         expect![[r#"
-        update/status deployments.apps x/web {"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Deployment does not have minimum availability.","reason":"MinimumReplicasUnavailable","status":"False","type":"Available"},{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"ReplicaSet \"web-b\" has timed out progressing.","reason":"ProgressDeadlineExceeded","status":"False","type":"Progressing"}],"observedGeneration":1,"replicas":1,"terminatingReplicas":0,"unavailableReplicas":1,"updatedReplicas":1}
-        patch deployments.apps x/web {"metadata":{"annotations":{"deployment.kubernetes.io/revision":"1"}}}
-    "#]],
+            update/status deployments.apps x/web {"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"Deployment does not have minimum availability.","reason":"MinimumReplicasUnavailable","status":"False","type":"Available"},{"lastTransitionTime":"2026-01-01T00:00:00Z","lastUpdateTime":"2026-01-01T00:00:00Z","message":"ReplicaSet \"web-b\" has timed out progressing.","reason":"ProgressDeadlineExceeded","status":"False","type":"Progressing"}],"observedGeneration":1,"replicas":1,"terminatingReplicas":0,"unavailableReplicas":1,"updatedReplicas":1}
+        "#]],
     );
 }
 

@@ -23,6 +23,10 @@ impl Controller for EndpointSliceMirror {
         "endpoint-slice-mirroring-controller"
     }
 
+    fn account(&self) -> &'static str {
+        "endpointslicemirroring-controller"
+    }
+
     fn watches(&self) -> Vec<Watch> {
         vec![Watch::own::<Endpoints>(), Watch::own::<Service>(), Watch::each::<EndpointSlice>(keys_of_slice)]
     }

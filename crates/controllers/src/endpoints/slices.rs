@@ -27,6 +27,10 @@ impl Controller for EndpointSlices {
         "endpoint-slice-controller"
     }
 
+    fn account(&self) -> &'static str {
+        "endpointslice-controller"
+    }
+
     fn watches(&self) -> Vec<Watch> {
         vec![
             Watch::own::<Service>(),

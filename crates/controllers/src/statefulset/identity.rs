@@ -7,7 +7,7 @@ use api::kinds::controller_ref;
 use api::{MetaExt, OwnerReference, names};
 use client::View;
 use reconcile::Write;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// The number in a pod's name, if the name is one of this set's.
@@ -123,10 +123,9 @@ pub(super) fn retain_claims(
         }
         let uids = |all: &[OwnerReference]| all.iter().map(|o| o.uid.clone()).collect::<Vec<_>>();
         if uids(&wanted) != uids(claim.owners()) {
-            let owners = if wanted.is_empty() { Value::Null } else { json!(wanted) };
-            let patch = json!({"metadata": {"resourceVersion": claim.metadata.resource_version,
-                "ownerReferences": owners}});
-            writes.push(Write::merge(claim, &patch));
+            let mut claim = claim.clone();
+            claim.metadata.owner_references = (!wanted.is_empty()).then_some(wanted);
+            writes.push(Write::update(&claim));
         }
     }
     writes
