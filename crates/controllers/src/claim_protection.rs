@@ -117,16 +117,25 @@ mod tests {
     #[test]
     fn a_claim_in_use_stays() {
         check([claim(FINALIZER, "2025-12-31T23:00:00Z"), pod("n1")], expect![[""]]);
-        check([claim(FINALIZER, "2025-12-31T23:00:00Z"), pod("")], expect![[r#"
+        check(
+            [claim(FINALIZER, "2025-12-31T23:00:00Z"), pod("")],
+            expect![[r#"
             update persistentvolumeclaims x/data {"metadata":{"deletionTimestamp":"2025-12-31T23:00:00Z","finalizers":["other"]}}
-        "#]]);
-        check([claim(FINALIZER, "2025-12-31T23:00:00Z")], expect![[r#"
+        "#]],
+        );
+        check(
+            [claim(FINALIZER, "2025-12-31T23:00:00Z")],
+            expect![[r#"
             update persistentvolumeclaims x/data {"metadata":{"deletionTimestamp":"2025-12-31T23:00:00Z","finalizers":["other"]}}
-        "#]]);
+        "#]],
+        );
         check([claim(FINALIZER, "")], expect![[""]]);
-        check([claim(&[], "")], expect![[r#"
+        check(
+            [claim(&[], "")],
+            expect![[r#"
             update persistentvolumeclaims x/data {"metadata":{"finalizers":["kubernetes.io/pvc-protection"]}}
-        "#]]);
+        "#]],
+        );
         check([claim(&[], "2025-12-31T23:00:00Z")], expect![[""]]);
     }
 
@@ -134,13 +143,19 @@ mod tests {
     fn pods_that_may_be_unknown_yet_are_waited_for() {
         let mut fresh = claim(FINALIZER, "2025-12-31T23:59:59Z");
         fresh["metadata"]["resourceVersion"] = "7".into();
-        check([fresh.clone()], expect![[r#"
+        check(
+            [fresh.clone()],
+            expect![[r#"
             again in 2 s
-        "#]]);
+        "#]],
+        );
         fresh["metadata"]["deletionTimestamp"] = "2025-12-31T23:59:58Z".into();
-        check([fresh], expect![[r#"
+        check(
+            [fresh],
+            expect![[r#"
             update persistentvolumeclaims x/data {"metadata":{"deletionTimestamp":"2025-12-31T23:59:58Z","finalizers":["other"]}}
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]

@@ -33,6 +33,11 @@ mod ttl;
 mod volume_protection;
 mod volumes;
 
+pub use volumes::{
+    ANNOTATION_NODE as ANNOTATION_VOLUME_NODE, FINALIZER_DATA as FINALIZER_VOLUME_DATA,
+    PROVISIONER as LOCAL_PROVISIONER,
+};
+
 use jiff::Timestamp;
 use reconcile::Controller;
 

@@ -185,17 +185,39 @@ mod tests {
         check(
             "10.42.0.0/16",
             &[("a", ""), ("b", "10.42.1.0/24"), ("c", ""), ("d", "10.42.3.128/25")],
-            expect![[""]],
+            expect![[r#"
+                patch nodes a {"metadata":{"uid":"a-uid"},"spec":{"podCIDR":"10.42.0.0/24","podCIDRs":["10.42.0.0/24"]}}
+                patch nodes c {"metadata":{"uid":"c-uid"},"spec":{"podCIDR":"10.42.2.0/24","podCIDRs":["10.42.2.0/24"]}}
+            "#]],
         );
-        check("10.42.0.0/16,fd00::/48", &[("a", ""), ("b", "fd00::/64")], expect![[""]]);
+        check(
+            "10.42.0.0/16,fd00::/48",
+            &[("a", ""), ("b", "fd00::/64")],
+            expect![[r#"
+            patch nodes a {"metadata":{"uid":"a-uid"},"spec":{"podCIDR":"10.42.0.0/24","podCIDRs":["10.42.0.0/24","fd00:0:0:1::/64"]}}
+        "#]],
+        );
         check("", &[("a", "")], expect![[""]]);
         check("10.42.0.0/16", &[("a", "10.42.0.0/24")], expect![[""]]);
     }
 
     #[test]
     fn a_full_cluster_says_so() {
-        check("10.42.0.0/24", &[("a", "10.42.0.0/24"), ("b", "")], expect![[""]]);
-        check("10.42.0.0/26", &[("a", "")], expect![[""]]);
+        check(
+            "10.42.0.0/24",
+            &[("a", "10.42.0.0/24"), ("b", "")],
+            expect![[r#"
+            event Normal CIDRNotAvailable Node/b Node b status is now: CIDRNotAvailable
+            again in 30 s
+        "#]],
+        );
+        check(
+            "10.42.0.0/26",
+            &[("a", "")],
+            expect![[r#"
+            patch nodes a {"metadata":{"uid":"a-uid"},"spec":{"podCIDR":"10.42.0.0/26","podCIDRs":["10.42.0.0/26"]}}
+        "#]],
+        );
     }
 
     #[test]

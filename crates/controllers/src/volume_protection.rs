@@ -50,13 +50,23 @@ mod tests {
     fn a_bound_volume_stays() {
         let ours = ["kubernetes.io/pv-protection", "other"];
         check(&ours, true, "Bound", expect![[""]]);
-        check(&ours, true, "Released", expect![[r#"
+        check(
+            &ours,
+            true,
+            "Released",
+            expect![[r#"
             update persistentvolumes v {"metadata":{"deletionTimestamp":"2025-12-31T23:00:00Z","finalizers":["other"]}}
-        "#]]);
+        "#]],
+        );
         check(&ours, false, "Available", expect![[""]]);
-        check(&[], false, "Available", expect![[r#"
+        check(
+            &[],
+            false,
+            "Available",
+            expect![[r#"
             update persistentvolumes v {"metadata":{"finalizers":["kubernetes.io/pv-protection"]}}
-        "#]]);
+        "#]],
+        );
         check(&[], true, "Available", expect![[""]]);
     }
 }

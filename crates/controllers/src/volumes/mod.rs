@@ -20,11 +20,11 @@ use std::time::Duration;
 pub(crate) use matching::class_of;
 
 /// The built-in provisioner: a directory on the node that the scheduler chose.
-pub(crate) const PROVISIONER: &str = "ironclad.local/hostpath";
+pub const PROVISIONER: &str = "ironclad.local/hostpath";
 /// On a volume of ours: which node has its directory.
-pub(crate) const ANNOTATION_NODE: &str = "ironclad.local/node";
+pub const ANNOTATION_NODE: &str = "ironclad.local/node";
 /// On a volume of ours, until its node has removed the directory.
-pub(crate) const FINALIZER_DATA: &str = "ironclad.local/volume-data";
+pub const FINALIZER_DATA: &str = "ironclad.local/volume-data";
 /// How soon to look again at what may only be late.
 const RETRY: Duration = Duration::from_secs(5);
 /// How often it is told again what a claim waits for.
