@@ -1,5 +1,5 @@
 //! Content negotiation (`k8s.io/apiserver/pkg/endpoints/handlers/negotiation`): which encoding and which shape a client
-//! takes. JSON and YAML are offered; protobuf is not.
+//! takes. JSON and YAML are offered; protobuf is understood in requests, and not offered in answers.
 
 use crate::query::Query;
 use http::HeaderMap;
@@ -139,6 +139,8 @@ pub(crate) enum BodyType {
     Json,
     /// YAML.
     Yaml,
+    /// `application/vnd.kubernetes.protobuf`: what Go clients send.
+    Protobuf,
 }
 
 /// The media type of a request's body without its parameters.
@@ -162,7 +164,10 @@ pub(crate) fn body_type(headers: &HeaderMap) -> Result<BodyType, Status> {
     match media_type(headers).as_str() {
         "" | "application/json" | "*/*" => Ok(BodyType::Json),
         "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(BodyType::Yaml),
-        other => Err(unsupported(other, &["application/json", "application/yaml"])),
+        "application/vnd.kubernetes.protobuf" => Ok(BodyType::Protobuf),
+        other => {
+            Err(unsupported(other, &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"]))
+        }
     }
 }
 

@@ -15,6 +15,10 @@ pub(crate) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Decoded, Status>
     match body_type(headers)? {
         BodyType::Json => json(body),
         BodyType::Yaml => yaml(body),
+        BodyType::Protobuf => {
+            let value = crate::protobuf::decode(body).map_err(Status::bad_request)?;
+            Ok(Decoded { value, strict: Vec::new() })
+        }
     }
 }
 

@@ -35,6 +35,7 @@ mod objects;
 mod openapi;
 mod plain;
 mod pretty;
+mod protobuf;
 mod proxy;
 mod query;
 mod render;
