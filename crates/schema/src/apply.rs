@@ -92,8 +92,10 @@ pub fn track_update(schema: &Schema, old: Option<&Value>, new: &Value, writer: &
         return Vec::new();
     }
     let before = managers.clone();
-    let live = old.map_or_else(|| skeleton(new), bare);
-    record_update(schema, &live, &bare(new), writer, &mut managers);
+    // `managedFields` may stay in: nobody owns them, see `FRAME`.
+    let empty = old.is_none().then(|| skeleton(new));
+    let live = old.or(empty.as_ref()).unwrap_or(&Value::Null);
+    record_update(schema, live, new, writer, &mut managers);
     managers.cap_updates();
     if before.same_fields(&managers) { before.write() } else { managers.write() }
 }

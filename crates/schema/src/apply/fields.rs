@@ -92,7 +92,11 @@ impl Set {
     /// Adds a path; the empty path is never a member.
     pub(crate) fn insert(&mut self, path: &[String]) {
         let Some((first, rest)) = path.split_first() else { return };
-        let entry = self.entry(first.clone());
+        // Most steps are there already: looked up before a copy is made.
+        let entry = match self.0.get_mut(first.as_str()) {
+            Some(there) => there,
+            None => self.entry(first.clone()),
+        };
         if rest.is_empty() { entry.member = true } else { entry.below.insert(rest) }
     }
 
