@@ -25,6 +25,8 @@ mod seccomp;
 mod service;
 mod spec;
 mod state;
+mod streaming;
+mod streams;
 mod sys;
 
 pub use binary::init_main;

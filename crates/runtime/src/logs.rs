@@ -15,6 +15,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
+use crate::streams::Source;
 
 /// The most that is read at once, and so the longest entry.
 const CHUNK: usize = 16 * 1024;
@@ -179,30 +180,6 @@ impl ContainerIo {
     pub(crate) async fn drained(&self) {
         let mut drained = self.drained.clone();
         let _ = drained.wait_for(|open| *open == 0).await;
-    }
-}
-
-/// A pipe's read end or a terminal, read without blocking a thread.
-pub(crate) struct Source(tokio::io::unix::AsyncFd<OwnedFd>);
-
-impl Source {
-    /// Makes the descriptor non-blocking; its other copies too.
-    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
-        rustix::io::ioctl_fionbio(&fd, true)?;
-        Ok(Self(crate::sys::readiness(fd, tokio::io::Interest::READABLE)?))
-    }
-
-    /// What there is to read; empty at the end. A terminal whose other side is closed is at its end too.
-    pub(crate) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let mut ready = self.0.readable().await?;
-            match ready.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut *buffer)?)) {
-                Ok(Err(error)) if error.raw_os_error() == Some(libc::EIO) => return Ok(0),
-                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(result) => return result,
-                Err(_would_block) => {}
-            }
-        }
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::RuntimeConfig;
 use crate::core::Core;
 use crate::service::Service;
+use crate::streaming::StreamServer;
 
 /// Threads that copy output and serve calls; blocking work has threads of its own.
 const WORKERS: usize = 2;
@@ -98,11 +99,12 @@ async fn serve(core: Arc<Core>) -> Result<(), RuntimeError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
+    let streams = StreamServer::start(core.clone()).await?;
     let listener = UnixListener::bind(&socket)?;
     fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
-        served = cri::serve(listener, Arc::new(Service { core })) => Ok(served?),
+        served = cri::serve(listener, Arc::new(Service { core, streams })) => Ok(served?),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     }

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use cri::*;
 
-use crate::core::{CallResult, Core, exec_sync};
+use crate::core::{CallResult, Core, ExecRequest as Command, exec_sync};
+use crate::state::Phase;
+use crate::streaming::{StreamServer, Streamed};
 
 /// The runtime as node agents see it.
 pub(crate) struct Service {
     pub(crate) core: Arc<Core>,
+    pub(crate) streams: Arc<StreamServer>,
 }
 
 impl Service {
@@ -24,6 +27,17 @@ impl Service {
                 Err(CriError::new(Code::Internal, format!("the call panicked: {error}")))
             })
         })
+    }
+}
+
+impl Service {
+    /// Streams are only promised to containers that run.
+    fn running(&self, id: &str) -> CallResult<()> {
+        let record = self.core.container(id)?.record();
+        match record.phase {
+            Phase::Running => Ok(()),
+            phase => Err(CriError::new(Code::FailedPrecondition, format!("container is in {phase:?} state"))),
+        }
     }
 }
 
@@ -179,6 +193,30 @@ impl ContainerRuntime for Service {
 
     fn exec_sync(&self, request: ExecSyncRequest) -> CallFuture<'_, ExecSyncResponse> {
         Box::pin(exec_sync(self.core.clone(), request))
+    }
+
+    fn exec(&self, request: ExecRequest) -> CallFuture<'_, ExecResponse> {
+        Box::pin(async move {
+            self.running(&request.container_id)?;
+            let (stdout, stderr) = (request.stdout, request.stderr);
+            let (container, command) = (request.container_id, request.cmd);
+            let request = Command { container, command, tty: request.tty, stdin: request.stdin };
+            Ok(ExecResponse { url: self.streams.url(Streamed::Exec { request, stdout, stderr })? })
+        })
+    }
+
+    fn attach(&self, request: AttachRequest) -> CallFuture<'_, AttachResponse> {
+        Box::pin(async move {
+            self.running(&request.container_id)?;
+            Ok(AttachResponse { url: self.streams.url(Streamed::Attach(request))? })
+        })
+    }
+
+    fn port_forward(&self, request: PortForwardRequest) -> CallFuture<'_, PortForwardResponse> {
+        Box::pin(async move {
+            self.core.forward_target(&request.pod_sandbox_id)?;
+            Ok(PortForwardResponse { url: self.streams.url(Streamed::PortForward(request))? })
+        })
     }
 
     fn container_stats(&self, request: ContainerStatsRequest) -> CallFuture<'_, ContainerStatsResponse> {

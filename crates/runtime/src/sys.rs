@@ -120,23 +120,6 @@ pub(crate) fn execve(path: &CStr, args: &[CString], env: &[CString]) -> io::Erro
     io::Error::last_os_error()
 }
 
-/// Replaces the process image by the file that `fd` names.
-pub(crate) fn execveat(fd: impl AsFd, name: &CStr, args: &[CString], env: &[CString]) -> io::Error {
-    let (args, env) = (pointers(args), pointers(env));
-    // SAFETY: as for `execve`.
-    unsafe {
-        libc::syscall(
-            libc::SYS_execveat,
-            fd.as_fd().as_raw_fd(),
-            name.as_ptr(),
-            args.as_ptr(),
-            env.as_ptr(),
-            if name.is_empty() { libc::AT_EMPTY_PATH } else { 0 },
-        )
-    };
-    io::Error::last_os_error()
-}
-
 fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
 }
@@ -204,12 +187,6 @@ pub(crate) fn child_signals() -> io::Result<OwnedFd> {
         check(fd)?;
         Ok(OwnedFd::from_raw_fd(fd))
     }
-}
-
-/// Takes over a descriptor whose number was handed to us (by exec, or by a received message).
-pub(crate) fn adopt(fd: RawFd) -> OwnedFd {
-    // SAFETY: callers pass numbers of descriptors that nothing else in this process owns.
-    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// Puts a copy of `fd` at the given number, open across exec.

@@ -10,11 +10,13 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::oneshot;
 
 use super::start::Streams;
-use super::{CallResult, Core, failed, lock, new_id, process};
+use super::{CallResult, Container, Core, failed, lock, new_id, process};
 use crate::keeper::{ExitRecord, Spawn, control_pair, send_spec, wait_until_started};
-use crate::logs::{Ends, Source};
+use crate::logs::Ends;
 use crate::spec::{ChildSpec, ExecSpec};
 use crate::state::Phase;
+use crate::streaming::Target;
+use crate::streams::Source;
 
 /// How long output is read after the process is gone, if others hold its pipes open.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
@@ -98,6 +100,28 @@ impl Core {
         ends.terminal = started.terminal;
         let pidfd = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         Ok(Running { ends, exit, pidfd, pid })
+    }
+}
+
+impl Core {
+    /// Ends a container's standard input for good: every copy of its write end is closed, the keeper's too.
+    pub(crate) fn close_stdin(&self, container: &Container) {
+        if let Some(io) = container.io() {
+            io.close_stdin();
+        }
+        self.keeper.forget_one(&container.record().id, "stdin");
+    }
+
+    /// Where port-forward into a sandbox leads.
+    pub(crate) fn forward_target(&self, sandbox: &str) -> CallResult<Target> {
+        let record = self.sandbox(sandbox)?.record();
+        if !record.ready {
+            let message = format!("sandbox container {:?} is not running", record.id);
+            return Err(CriError::new(cri::Code::FailedPrecondition, message));
+        }
+        let namespace = self.places.namespace(&record.id, "net");
+        let metadata = record.config.metadata.unwrap_or_default();
+        Ok(Target { namespace: namespace.exists().then_some(namespace), pod: record.id, uid: metadata.uid })
     }
 }
 

@@ -16,7 +16,6 @@ mod stats;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cri::{ContainerEventResponse, CriError};
@@ -70,7 +69,6 @@ pub(crate) struct Core {
     containers: Mutex<BTreeMap<String, Arc<Container>>>,
     /// Who waits for which exec'd process.
     execs: Mutex<HashMap<String, oneshot::Sender<ExitRecord>>>,
-    exec_numbers: AtomicU64,
     events: broadcast::Sender<ContainerEventResponse>,
     sampler: Sampler,
     /// The asynchronous runtime that pumps run on.
@@ -106,7 +104,6 @@ impl Core {
             sandboxes: Mutex::default(),
             containers: Mutex::default(),
             execs: Mutex::default(),
-            exec_numbers: AtomicU64::new(1),
             events: broadcast::channel(EVENT_DEPTH).0,
             sampler: Sampler::default(),
             tokio: tokio::runtime::Handle::current(),

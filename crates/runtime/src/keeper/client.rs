@@ -88,7 +88,16 @@ impl Keeper {
 
     /// Drops what is kept for `id`.
     pub(crate) fn forget(&self, id: &str) {
-        if let Err(error) = self.call(Request::Forget { id: id.to_owned() }, &[]) {
+        self.forget_some(id, None);
+    }
+
+    /// Drops one descriptor of those kept for `id`.
+    pub(crate) fn forget_one(&self, id: &str, name: &str) {
+        self.forget_some(id, Some(name.to_owned()));
+    }
+
+    fn forget_some(&self, id: &str, name: Option<String>) {
+        if let Err(error) = self.call(Request::Forget { id: id.to_owned(), name }, &[]) {
             tracing::debug!(%error, id, "keeper did not forget");
         }
     }

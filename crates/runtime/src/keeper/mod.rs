@@ -32,8 +32,8 @@ pub(crate) enum Request {
     Fetch { id: String },
     /// Which children are alive.
     List,
-    /// Drop the descriptors kept for `id`.
-    Forget { id: String },
+    /// Drop the descriptors kept for `id`, or one of them.
+    Forget { id: String, name: Option<String> },
     /// End, if no child is left.
     Quit,
 }

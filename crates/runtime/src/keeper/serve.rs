@@ -132,8 +132,14 @@ impl Keeper {
                 let children = self.children.iter().map(|(pid, child)| (child.id.clone(), *pid)).collect();
                 plain(Answer::Listing { children })
             }
-            Request::Forget { id } => {
+            Request::Forget { id, name: None } => {
                 self.held.remove(&id);
+                plain(Answer::Done)
+            }
+            Request::Forget { id, name: Some(name) } => {
+                if let Some(held) = self.held.get_mut(&id) {
+                    held.retain(|(other, _)| *other != name);
+                }
                 plain(Answer::Done)
             }
             Request::Quit => {

@@ -66,11 +66,6 @@ impl Network {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The bridge's name.
-    pub(crate) fn bridge(&self) -> &str {
-        &self.bridge
-    }
-
     /// Takes addresses and ports of sandboxes found at start, and sets the network up if its CIDR is known.
     pub(crate) fn restore(
         &self,

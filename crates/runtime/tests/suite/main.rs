@@ -6,4 +6,6 @@ mod world;
 
 mod lifecycle;
 mod network;
+mod kubectl;
 mod restart;
+mod streaming;

@@ -1,0 +1,179 @@
+//! The server's half of WebSocket (RFC 6455): handshake answer, frames in, frames out. No extensions.
+
+use std::io;
+
+use base64::Engine;
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// The largest message that a client may send.
+const MESSAGE_LIMIT: usize = 4 * 1024 * 1024;
+
+/// Frame types.
+const CONTINUATION: u8 = 0;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+
+/// The close code for "everything went well".
+const NORMAL: u16 = 1000;
+
+/// What a client sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// A whole message, text or binary.
+    Data(Bytes),
+    /// To be answered by [`pong`].
+    Ping(Bytes),
+    /// The client closes, or is gone.
+    Close,
+}
+
+/// The answer to a client's key.
+pub(crate) fn accept_key(key: &str) -> String {
+    const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{MAGIC}").as_bytes());
+    base64::engine::general_purpose::STANDARD.encode(digest)
+}
+
+/// One message of binary data, given in two parts so that a channel number needs no copy of the payload first.
+pub(crate) fn binary(head: &[u8], payload: &[u8]) -> Vec<u8> {
+    frame(BINARY, head, payload)
+}
+
+/// The answer to a ping.
+pub(crate) fn pong(payload: &[u8]) -> Vec<u8> {
+    frame(PONG, &[], payload)
+}
+
+/// The end, with the code without which clients report a broken connection.
+pub(crate) fn close() -> Vec<u8> {
+    frame(CLOSE, &NORMAL.to_be_bytes(), &[])
+}
+
+fn frame(kind: u8, head: &[u8], payload: &[u8]) -> Vec<u8> {
+    let length = head.len() + payload.len();
+    let mut bytes = Vec::with_capacity(length + 10);
+    bytes.push(0x80 | kind);
+    match length {
+        0..=125 => bytes.push(length as u8),
+        126..=0xffff => {
+            bytes.push(126);
+            bytes.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        _ => {
+            bytes.push(127);
+            bytes.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    bytes.extend_from_slice(head);
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// Reads a client's frames.
+pub(crate) struct Reader<R> {
+    source: R,
+    /// Parts of a message that comes in several frames.
+    partial: Vec<u8>,
+}
+
+struct Header {
+    last: bool,
+    kind: u8,
+    mask: [u8; 4],
+    length: usize,
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    /// Reads from `source`, which has passed the handshake.
+    pub(crate) fn new(source: R) -> Self {
+        Self { source, partial: Vec::new() }
+    }
+
+    /// The next message; a connection that just ends counts as closed.
+    pub(crate) async fn next(&mut self) -> io::Result<Message> {
+        loop {
+            let Some(header) = self.header().await? else { return Ok(Message::Close) };
+            let mut payload = vec![0; header.length];
+            self.source.read_exact(&mut payload).await?;
+            payload.iter_mut().zip(header.mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
+            match header.kind {
+                CLOSE => return Ok(Message::Close),
+                PING => return Ok(Message::Ping(payload.into())),
+                PONG => {}
+                CONTINUATION | TEXT | BINARY => {
+                    if self.partial.len() + payload.len() > MESSAGE_LIMIT {
+                        return Err(invalid("a WebSocket message is too large"));
+                    }
+                    self.partial.append(&mut payload);
+                    if header.last {
+                        return Ok(Message::Data(std::mem::take(&mut self.partial).into()));
+                    }
+                }
+                _ => return Err(invalid("an unknown WebSocket frame")),
+            }
+        }
+    }
+
+    async fn header(&mut self) -> io::Result<Option<Header>> {
+        let mut start = [0; 2];
+        match self.source.read_exact(&mut start).await {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            other => other?,
+        };
+        if start[0] & 0x70 != 0 || start[1] & 0x80 == 0 {
+            return Err(invalid("a WebSocket frame that is not masked, or uses extensions"));
+        }
+        let length = match start[1] & 0x7f {
+            126 => u64::from(self.source.read_u16().await?),
+            127 => self.source.read_u64().await?,
+            length => u64::from(length),
+        };
+        let length = usize::try_from(length).ok().filter(|l| *l <= MESSAGE_LIMIT);
+        let length = length.ok_or_else(|| invalid("a WebSocket frame is too large"))?;
+        let mut mask = [0; 4];
+        self.source.read_exact(&mut mask).await?;
+        Ok(Some(Header { last: start[0] & 0x80 != 0, kind: start[0] & 0x0f, mask, length }))
+    }
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_the_specification() {
+        assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[tokio::test]
+    async fn frames_are_unmasked_and_joined() {
+        let mut bytes = vec![0x02, 0x82, 1, 2, 3, 4, b'a' ^ 1, b'b' ^ 2];
+        bytes.extend([0x89, 0x80, 0, 0, 0, 0]);
+        bytes.extend([0x80, 0x81, 9, 9, 9, 9, b'c' ^ 9]);
+        let mut reader = Reader::new(bytes.as_slice());
+        let messages = [reader.next().await.ok(), reader.next().await.ok(), reader.next().await.ok()];
+        let expected = [Message::Ping(Bytes::new()), Message::Data("abc".into()), Message::Close];
+        assert_eq!(messages, expected.map(Some));
+    }
+
+    #[tokio::test]
+    async fn unmasked_and_endless_frames_are_refused() {
+        assert!(Reader::new([0x82u8, 0x01, 0].as_slice()).next().await.is_err());
+        let endless = [0x82u8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+        assert!(Reader::new(endless.as_slice()).next().await.is_err());
+    }
+
+    #[test]
+    fn lengths_take_as_many_bytes_as_they_need() {
+        let heads = [5, 300, 70_000].map(|n| binary(&[1], &vec![0; n - 1])[..4].to_vec());
+        assert_eq!(heads, [vec![0x82, 5, 1, 0], vec![0x82, 126, 1, 44], vec![0x82, 127, 0, 0]]);
+    }
+}
