@@ -10,10 +10,12 @@ pub mod digest;
 pub mod error;
 pub mod layer;
 pub mod reference;
+pub mod registry;
 pub mod store;
 
 pub use config::ContainerConfig;
 pub use digest::Digest;
 pub use error::Error;
 pub use reference::Reference;
+pub use registry::{Auth, Puller};
 pub use store::{Image, Store};
