@@ -161,7 +161,8 @@ impl<'a> At<'a> {
 
     /// A text that the rule finds nothing wrong with.
     pub(crate) fn rule(&self, rule: fn(&str) -> Vec<String>, faults: &mut Faults) {
-        faults.extend(rule(self.str()).into_iter().map(|why| self.invalid(why)));
+        let text = self.str();
+        faults.extend(rule(text).into_iter().map(|why| FieldError::invalid(&self.path(), text, why)));
     }
 
     /// A text that must be there and keep the rule.
