@@ -30,7 +30,7 @@ pub use backend::{Backend, Feed, OpenError, Writer};
 pub use disk::Embedded;
 pub use entry::{Encoded, Entry, Event, EventKind, Header, HeaderParser};
 pub use limits::Limits;
-pub use memory::Memory;
+pub use memory::{Inline, Memory};
 pub use state::{Listing, RevisionError};
 pub use store::Store;
 pub use txn::{Committed, Done, Expect, Outcome, Pending, Txn, TxnError, Write};

@@ -3,6 +3,8 @@
 use crate::backend::{Backend, Feed, OpenError, Writer};
 use crate::engine::{Engine, NoLog};
 use crate::queue::EngineThread;
+use crate::txn::{Done, Txn};
+use std::sync::{Mutex, PoisonError};
 
 /// Nothing is durable; everything else is as with the embedded engine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,4 +15,25 @@ impl Backend for Memory {
         let limit = feed.limits().queued_txns;
         Ok(Box::new(EngineThread::start(Engine::new(feed, NoLog), limit)?))
     }
+}
+
+/// As [`Memory`], but without a thread: a transaction is carried out before `submit` returns. The same calls in the
+/// same order then give the same events, which is what a simulator needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Inline;
+
+struct InlineWriter(Mutex<Engine<NoLog>>);
+
+impl Backend for Inline {
+    fn start(self: Box<Self>, feed: Feed) -> Result<Box<dyn Writer>, OpenError> {
+        Ok(Box::new(InlineWriter(Mutex::new(Engine::new(feed, NoLog)))))
+    }
+}
+
+impl Writer for InlineWriter {
+    fn submit(&self, txn: Txn, done: Done) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).run(vec![(txn, done)]);
+    }
+
+    fn compact(&self, _revision: u64) {}
 }
