@@ -6,6 +6,7 @@ use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A file to put into the image.
 #[derive(Clone, Debug)]
@@ -31,6 +32,26 @@ pub struct Recipe {
     pub cmd: Vec<String>,
     /// The user.
     pub user: String,
+}
+
+/// Names below this are never pulled: such images are made here, when they are first asked for.
+pub const REGISTRY: &str = "ironclad.local";
+
+/// Says how the image of a name below [`REGISTRY`] is made; none if there is no such image.
+pub type Builtin = Arc<dyn Fn(&Reference) -> Option<Recipe> + Send + Sync>;
+
+/// The image of a name below [`REGISTRY`], made if it isn't here; none for any other name.
+pub fn find(store: &Store, builtin: &Builtin, reference: &Reference) -> Result<Option<Image>, Error> {
+    if reference.registry != REGISTRY {
+        return Ok(None);
+    }
+    match builtin(reference) {
+        Some(recipe) => ensure(store, &recipe).map(Some),
+        None => {
+            let message = format!("failed to resolve reference \"{reference}\": {reference}: not found");
+            Err(Error::Registry { status: 404, message })
+        }
+    }
 }
 
 /// Makes the image, unless it is there already.

@@ -9,6 +9,7 @@ pub mod config;
 pub mod digest;
 pub mod error;
 pub mod layer;
+pub mod listing;
 pub mod reference;
 pub mod registry;
 pub mod store;

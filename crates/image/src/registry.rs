@@ -36,6 +36,7 @@ const MAX_INDEX_DEPTH: usize = 4;
 pub struct Puller {
     store: Arc<Store>,
     patience: Patience,
+    tls: Option<Arc<rustls::ClientConfig>>,
     shared: Arc<Shared>,
 }
 
@@ -53,13 +54,24 @@ impl Puller {
     /// Pulls into this store.
     pub fn new(store: Arc<Store>) -> Self {
         let shared = Shared { turns: Turns::default(), downloads: Arc::new(Semaphore::new(DOWNLOADS)) };
-        Self { store, patience: Patience::default(), shared: Arc::new(shared) }
+        Self { store, patience: Patience::default(), tls: None, shared: Arc::new(shared) }
     }
 
     /// The same with another measure of patience.
     pub fn with_patience(mut self, patience: Patience) -> Self {
         self.patience = patience;
         self
+    }
+
+    /// The same with certificates (DER) to trust beside those that this machine trusts.
+    pub fn with_roots(mut self, roots: &[rustls::pki_types::CertificateDer<'static>]) -> Result<Self, Error> {
+        self.tls = Some(http::trusting(roots)?);
+        Ok(self)
+    }
+
+    /// The store that is pulled into.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
     }
 
     /// Makes sure that the image is here as the registry has it now. A tag beside a digest is dropped, as docker and
@@ -79,8 +91,9 @@ impl Puller {
             let r = if r.status == 404 { r.doing(&reference.to_string()) } else { r };
             r.doing(&format!("failed to resolve reference \"{reference}\""))
         };
-        let repository = Repository::open(reference, auth, self.patience).await.map_err(unresolved)?;
-        let repository = Arc::new(repository);
+        let tls = self.tls.clone().map_or_else(http::system_tls, Ok)?;
+        let repository = Repository::open(reference, auth, self.patience, tls).await;
+        let repository = Arc::new(repository.map_err(unresolved)?);
         let digest = resolve(&repository, reference).await.map_err(unresolved)?;
         if let Some(image) = self.present(reference, digest).await? {
             return Ok(image);
@@ -216,3 +229,6 @@ async fn blocking<T: Send + 'static>(
     done.map_err(|e| Refusal::last(format!("the image store's work ended early: {e}")))?
         .map_err(Refusal::from)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,8 @@
-//! What the runtime needs of an image store, and a store made of plain directories.
+//! What the runtime needs of an image store; the store of OCI images, and one made of plain directories.
+
+mod oci;
+
+pub use oci::OciImages;
 
 use std::fs;
 use std::path::PathBuf;

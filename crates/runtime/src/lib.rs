@@ -31,5 +31,5 @@ mod sys;
 
 pub use binary::init_main;
 pub use config::{INSTANCE_LIMIT, RuntimeConfig};
-pub use images::{DirectoryImages, ImageConfig, ImageInfo, ImageStore};
+pub use images::{DirectoryImages, ImageConfig, ImageInfo, ImageStore, OciImages};
 pub use run::{RuntimeError, purge, run, stop_all};

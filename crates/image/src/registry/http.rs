@@ -10,7 +10,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -369,15 +369,16 @@ pub(super) fn system_tls() -> Result<Arc<rustls::ClientConfig>, Refusal> {
     if let Some(tls) = TLS.get() {
         return Ok(tls.clone());
     }
-    let mut roots = rustls::RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    let tls = trusting(roots)?;
+    let tls = trusting(&[])?;
     Ok(TLS.get_or_init(|| tls).clone())
 }
 
-/// TLS 1.2 and 1.3 with these roots.
-pub(super) fn trusting(roots: rustls::RootCertStore) -> Result<Arc<rustls::ClientConfig>, Refusal> {
+/// TLS 1.2 and 1.3 that trusts what this machine trusts and some roots more.
+pub(super) fn trusting(more: &[CertificateDer<'static>]) -> Result<Arc<rustls::ClientConfig>, Refusal> {
+    let mut roots = rustls::RootCertStore::empty();
+    // What can't be read of the machine's roots is left out, as everybody does.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.add_parsable_certificates(more.iter().cloned());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

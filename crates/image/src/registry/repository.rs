@@ -1,16 +1,17 @@
 //! One repository of one registry: authorized requests, attempts, manifests.
 
 use super::auth::{Auth, Challenge, DENIED, denied};
-use super::http::{Http, Patience, system_tls, title};
+use super::http::{Http, Patience, title};
 use super::refusal::Refusal;
 use crate::archive::MAX_JSON;
 use crate::{Digest, Reference};
 use http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, RANGE, RETRY_AFTER};
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
+use rustls::ClientConfig;
 use serde::Deserialize;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How often one request is made, if the answers are worth another attempt.
@@ -57,14 +58,19 @@ struct Reason {
 
 impl Repository {
     /// Finds out how the registry is spoken to.
-    pub(super) async fn open(reference: &Reference, auth: Auth, patience: Patience) -> Result<Self, Refusal> {
+    pub(super) async fn open(
+        reference: &Reference,
+        auth: Auth,
+        patience: Patience,
+        tls: Arc<ClientConfig>,
+    ) -> Result<Self, Refusal> {
         let host = match reference.registry.as_str() {
             "docker.io" => "registry-1.docker.io",
             host => host,
         };
-        let secure = Http::new(patience, system_tls()?, false);
+        let secure = Http::new(patience, tls.clone(), false);
         let (http, scheme) = match on_this_machine(host) {
-            true => choose(host, secure, patience).await?,
+            true => choose(host, secure, Http::new(patience, tls, true)).await?,
             false => (secure, "https"),
         };
         let authorization = Mutex::new(auth.unasked());
@@ -275,11 +281,10 @@ fn on_this_machine(host: &str) -> bool {
 
 /// A registry on this machine may speak either. Plain is tried first, since a plain server that is greeted with TLS
 /// may just wait for more; a TLS server answers a plain greeting with status 400, an alert or the end.
-async fn choose(host: &str, secure: Http, patience: Patience) -> Result<(Http, &'static str), Refusal> {
+async fn choose(host: &str, secure: Http, plain: Http) -> Result<(Http, &'static str), Refusal> {
     if host.ends_with(":443") {
         return Ok((secure, "https"));
     }
-    let plain = Http::new(patience, system_tls()?, true);
     let greeting = plain.get(&Method::GET, &format!("http://{host}/v2/"), HeaderMap::new()).await;
     let is_tls = match &greeting {
         Ok(answer) => answer.status() == StatusCode::BAD_REQUEST,
