@@ -33,7 +33,9 @@ impl Controller for DisruptionBudgets {
             Watch::each::<ReplicaSet>(|view, rs, keys| keys.extend(in_namespace(view, rs.namespace()))),
             Watch::each::<Deployment>(|view, d, keys| keys.extend(in_namespace(view, d.namespace()))),
             Watch::each::<StatefulSet>(|view, s, keys| keys.extend(in_namespace(view, s.namespace()))),
-            Watch::only::<ReplicationController>(),
+            Watch::each::<ReplicationController>(|view, rc, keys| {
+                keys.extend(in_namespace(view, rc.namespace()))
+            }),
         ]
     }
 
@@ -59,8 +61,8 @@ fn in_namespace<'a>(view: View<'a>, namespace: &'a str) -> impl Iterator<Item = 
 
 fn plan(cx: &Cx<'_>, budget: &PodDisruptionBudget) -> Plan {
     let selected = matcher(budget);
-    let counted = |p: &&Pod| !pods::is_terminal(p) && selected.matches(p.labels());
-    let pods: Vec<&Pod> = cx.view.list::<Pod>(budget.namespace()).filter(counted).collect();
+    let all = cx.view.list::<Pod>(budget.namespace());
+    let pods: Vec<&Pod> = all.filter(|p| selected.matches(p.labels())).collect();
     let mut plan = Plan::default();
     if pods.is_empty() {
         plan.events.push(EventNote::normal(budget, "NoPods", "No matching pods found"));
@@ -68,6 +70,7 @@ fn plan(cx: &Cx<'_>, budget: &PodDisruptionBudget) -> Plan {
     let spec = budget.spec.clone().unwrap_or_default();
     let status = match expectation(cx.view, &spec, &pods) {
         Ok((expected, desired)) => {
+            plan.events.extend(unmanaged(budget, &spec, &pods));
             let disrupted = still_disrupted(cx, budget, &pods, &mut plan);
             status(cx, budget, &pods, (expected, desired), disrupted)
         }
@@ -99,8 +102,31 @@ fn expectation(view: View<'_>, spec: &PodDisruptionBudgetSpec, pods: &[&Pod]) ->
             let expected = scale_of_controllers(view, pods)?;
             Ok((expected, scaled(Some(part), expected, true)))
         }
-        (None, None) => Ok((to_i32(pods.len()), 1)),
+        // Nothing is asked for: no eviction is allowed for it either.
+        (None, None) => Ok((0, 0)),
     }
+}
+
+/// Tells of pods without a controller where a part of all is asked for: nobody says how many all are.
+fn unmanaged(
+    budget: &PodDisruptionBudget,
+    spec: &PodDisruptionBudgetSpec,
+    pods: &[&Pod],
+) -> Option<EventNote> {
+    let counts =
+        spec.max_unavailable.is_none() && !matches!(spec.min_available, Some(IntOrString::String(_)));
+    if counts || pods.iter().all(|p| p.controller().is_some()) {
+        return None;
+    }
+    let labels = spec.selector.iter().flat_map(|s| s.match_labels.iter().flatten());
+    let shown: Vec<String> = labels.map(|(k, v)| format!("{k}={v}")).collect();
+    let text = format!(
+        "Pods selected by this PodDisruptionBudget (selector: {}) were found to be unmanaged. As a result, the \
+         status of the PDB cannot be calculated correctly, which may result in undefined behavior. To account for \
+         these pods please set \".spec.minAvailable\" field of the PDB to an integer value.",
+        shown.join(",")
+    );
+    Some(EventNote::warning(budget, "UnmanagedPods", text))
 }
 
 /// The sum of what the controllers of the pods ask for; pods without one don't count.
@@ -114,19 +140,24 @@ fn scale_of_controllers(view: View<'_>, pods: &[&Pod]) -> Result<i32, String> {
         let namespace = pod.namespace();
         let of_set = |rs: &ReplicaSet| {
             let deployment = rs.controller().filter(|o| o.kind == "Deployment");
-            let deployment = deployment.and_then(|o| view.get::<Deployment>(namespace, &o.name));
+            let deployment = deployment
+                .and_then(|o| view.get::<Deployment>(namespace, &o.name).filter(|d| d.uid() == o.uid));
             match deployment {
                 Some(d) => (d.uid().to_owned(), d.spec.replicas.unwrap_or(1)),
                 None => (rs.uid().to_owned(), rs.spec.replicas.unwrap_or(1)),
             }
         };
         let scale = match owner.kind.as_str() {
-            "ReplicaSet" => view.get::<ReplicaSet>(namespace, &owner.name).map(of_set),
+            "ReplicaSet" => {
+                view.get::<ReplicaSet>(namespace, &owner.name).filter(|rs| rs.uid() == owner.uid).map(of_set)
+            }
             "StatefulSet" => view
                 .get::<StatefulSet>(namespace, &owner.name)
+                .filter(|s| s.uid() == owner.uid)
                 .map(|s| (s.uid().to_owned(), s.spec.replicas.unwrap_or(1))),
             "ReplicationController" => view
                 .get::<ReplicationController>(namespace, &owner.name)
+                .filter(|r| r.uid() == owner.uid)
                 .map(|r| (r.uid().to_owned(), r.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1))),
             _ => None,
         };

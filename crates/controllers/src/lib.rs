@@ -8,6 +8,7 @@ mod default_class;
 mod deployment;
 mod disruption;
 mod endpoints;
+mod ephemeral_volume;
 mod gc;
 mod history;
 mod job;
@@ -26,6 +27,7 @@ mod root_ca;
 mod scene;
 mod selectors;
 mod serviceaccount;
+mod stale_disruption;
 mod statefulset;
 mod taint_eviction;
 mod templates;
@@ -65,9 +67,11 @@ pub fn all(config: &Config) -> Vec<Box<dyn Controller>> {
         Box::new(default_class::DefaultClass { enabled: !config.volumes_dir.is_empty() }),
         Box::new(deployment::Deployments),
         Box::new(disruption::DisruptionBudgets),
+        Box::new(stale_disruption::StaleDisruptions),
         Box::new(endpoints::EndpointSlices),
         Box::new(endpoints::EndpointsObjects),
         Box::new(endpoints::EndpointSliceMirror),
+        Box::new(ephemeral_volume::EphemeralVolumes),
         Box::new(gc::GarbageCollector),
         Box::new(job::Jobs),
         Box::new(namespace::Namespaces),

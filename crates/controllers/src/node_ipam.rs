@@ -33,6 +33,10 @@ impl NodeIpam {
 
 impl Controller for NodeIpam {
     fn name(&self) -> &'static str {
+        "cidrAllocator"
+    }
+
+    fn account(&self) -> &'static str {
         "node-controller"
     }
 

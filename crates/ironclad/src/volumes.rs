@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// As whom events are told.
-const COMPONENT: &str = "persistent-volume-binder";
+const COMPONENT: &str = "persistentvolume-controller";
 /// Batches of changes that wait.
 const FEED_BUFFER: usize = 16;
 /// Events that wait; more are dropped.

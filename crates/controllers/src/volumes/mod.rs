@@ -38,6 +38,10 @@ pub(crate) struct VolumeBinder {
 
 impl Controller for VolumeBinder {
     fn name(&self) -> &'static str {
+        "persistentvolume-controller"
+    }
+
+    fn account(&self) -> &'static str {
         "persistent-volume-binder"
     }
 
