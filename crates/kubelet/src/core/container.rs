@@ -2,13 +2,13 @@
 
 use super::machine::container_hash;
 use super::observe::{
-    CONTAINER_NAME_LABEL, HASH_ANNOTATION, RESTART_COUNT_ANNOTATION, TERMINATION_PATH_ANNOTATION,
-    TERMINATION_POLICY_ANNOTATION,
+    AMOUNTS_ANNOTATION, CONTAINER_NAME_LABEL, HASH_ANNOTATION, RESTART_COUNT_ANNOTATION,
+    TERMINATION_PATH_ANNOTATION, TERMINATION_POLICY_ANNOTATION,
 };
 use super::podspec::Role;
 use super::sandbox::{NodeSettings, identity_labels};
 use super::security::{self, ImageUser};
-use super::{env, podspec, resources};
+use super::{env, podspec, resize, resources};
 use cri::{
     ContainerConfig, ContainerMetadata, ImageSpec, KeyValue, LinuxContainerConfig, Mount, MountPropagation,
 };
@@ -83,6 +83,7 @@ pub fn config(
     let name_label = own(CONTAINER_NAME_LABEL, c.name.clone());
     let annotations = [
         own(HASH_ANNOTATION, container_hash(c)),
+        own(AMOUNTS_ANNOTATION, resize::amounts(c)),
         own(RESTART_COUNT_ANNOTATION, parts.restart_count.to_string()),
         own(TERMINATION_PATH_ANNOTATION, termination_path(c).to_owned()),
         own(

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// First wait before a step that failed is tried again.
 const RETRY_FIRST: SignedDuration = SignedDuration::from_secs(1);
 /// Longest wait before a step that failed is tried again.
-const RETRY_MAX: SignedDuration = SignedDuration::from_secs(60);
+const RETRY_MAX: SignedDuration = SignedDuration::from_secs(10);
 /// Longest wait before a container's configuration is tried again (a ConfigMap may have come).
 const CONFIG_RETRY_MAX: SignedDuration = SignedDuration::from_secs(10);
 /// How long `ErrImagePull` shows before `ImagePullBackOff`.
@@ -97,6 +97,8 @@ pub struct Local {
     pub(crate) busy: BTreeSet<String>,
     pub(crate) retry_remove: BTreeMap<String, Timestamp>,
     pub(crate) told_sandbox: Option<u32>,
+    /// CPU and memory of containers that were resized, by the runtime's identifier.
+    pub(crate) resized: BTreeMap<String, String>,
     pub(crate) was_running: bool,
 }
 
@@ -160,6 +162,14 @@ impl Local {
                 self.removed_from_runtime(&id, r.is_ok(), now);
                 if r.is_ok() {
                     self.observed.remove_sandbox(&id);
+                }
+            }
+            Outcome::Resized(id, r) => {
+                self.busy.remove(&id);
+                if let Ok(amounts) = r {
+                    self.resized.insert(id, amounts);
+                } else {
+                    self.retry_remove.insert(id, now.saturating_add(RETRY_MAX).unwrap_or(now));
                 }
             }
             Outcome::Probed(..) => {}
@@ -257,10 +267,11 @@ impl Local {
     }
 
     fn forget_the_dead(&mut self) {
-        let Self { observed, kills, probes, .. } = self;
+        let Self { observed, kills, probes, resized, .. } = self;
         let alive =
             |id: &str| observed.by_id(id).is_some_and(|o| matches!(o.state, State::Running | State::Unknown));
         kills.retain(|id, _| alive(id));
         probes.retain(|(id, _), _| alive(id));
+        resized.retain(|id, _| alive(id));
     }
 }

@@ -9,7 +9,7 @@ use super::ops::{KillStage, KillState, Note, Op, Plan};
 use super::podspec::{self, Role};
 use super::probe::Kind;
 use super::status::{self, Health, Waiting};
-use super::{images, probing, termination};
+use super::{images, probing, resize, termination};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use std::collections::BTreeMap;
@@ -116,6 +116,7 @@ impl Round<'_> {
         self.advance_kills();
         self.create_sandbox(&todo);
         self.starts(&todo.start);
+        resize::plan(self);
         self.collect_dead();
         false
     }
@@ -167,7 +168,7 @@ impl Round<'_> {
     }
 
     /// Begins to kill a container, once; a shorter grace replaces a longer one.
-    fn begin_kill(&mut self, kill: &Kill) {
+    pub(crate) fn begin_kill(&mut self, kill: &Kill) {
         let grace = self.grace(kill);
         if let Some(k) = self.local.kills.get_mut(&kill.id) {
             k.grace = k.grace.min(grace);

@@ -14,6 +14,8 @@ pub const CONTAINER_NAME_LABEL: &str = "io.kubernetes.container.name";
 pub const RESTART_COUNT_ANNOTATION: &str = "io.kubernetes.container.restartCount";
 /// Annotation of containers: hash of what may not change while it runs.
 pub const HASH_ANNOTATION: &str = "io.kubernetes.container.hash";
+/// Annotation of containers: the CPU and memory that it was made with.
+pub const AMOUNTS_ANNOTATION: &str = "io.kubernetes.container.resources";
 /// Annotation of containers: where the container writes its last words.
 pub const TERMINATION_PATH_ANNOTATION: &str = "io.kubernetes.container.terminationMessagePath";
 /// Annotation of containers: whether its log may stand in for them.
@@ -77,6 +79,8 @@ pub struct Observed {
     pub image_ref: String,
     /// Hash of the container's spec at its creation; empty when unknown.
     pub hash: String,
+    /// CPU and memory at its creation; empty when unknown.
+    pub amounts: String,
     /// The user that it runs as, when the runtime says: uid, gid, supplemental groups.
     pub user: Option<(i64, i64, Vec<i64>)>,
 }
@@ -134,6 +138,7 @@ impl Observed {
                 .unwrap_or_default(),
             image_ref: s.image_ref.clone(),
             hash: s.annotations.get(HASH_ANNOTATION).cloned().unwrap_or_default(),
+            amounts: s.annotations.get(AMOUNTS_ANNOTATION).cloned().unwrap_or_default(),
             user: user.map(|u| (u.uid, u.gid, u.supplemental_groups.clone())),
         })
     }

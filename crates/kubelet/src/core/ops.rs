@@ -73,6 +73,13 @@ pub enum Op {
         /// The runtime's identifier.
         id: String,
     },
+    /// Give a running container what its spec says of CPU and memory.
+    Resize {
+        /// The runtime's identifier.
+        id: String,
+        /// The container's name.
+        container: String,
+    },
     /// Run a probe once.
     Probe {
         /// The runtime's identifier.
@@ -120,6 +127,8 @@ pub enum Outcome {
     ContainerRemoved(String, Result<(), String>),
     /// Of [`Op::RemoveSandbox`].
     SandboxRemoved(String, Result<(), String>),
+    /// Of [`Op::Resize`]: the identifier, and what it has now.
+    Resized(String, Result<String, String>),
     /// Of [`Op::Probe`].
     Probed(String, String, Kind, Answer),
     /// Of [`Op::Unmount`].

@@ -135,11 +135,24 @@ pub fn for_sandbox(pod: &Pod, seccomp_dir: &str) -> LinuxSandboxSecurityContext 
 }
 
 /// The user that a container will run as: the number asked for, or the image's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageUser {
     /// The image's numeric user.
     pub uid: Option<i64>,
     /// The image's user by name.
     pub name: String,
+}
+
+impl ImageUser {
+    /// As the runtime tells of the image: root if it says nothing.
+    pub fn of(image: &cri::Image) -> Self {
+        let uid = match (&image.uid, image.username.is_empty()) {
+            (Some(u), _) => Some(u.value),
+            (None, true) => Some(0),
+            (None, false) => None,
+        };
+        Self { uid, name: image.username.clone() }
+    }
 }
 
 /// Refuses root where the spec demands another user (`verifyRunAsNonRoot`).

@@ -60,6 +60,7 @@ fn show_op(op: &Op) -> String {
         Op::StopSandbox { id } => format!("stop-sandbox {id}"),
         Op::RemoveContainer { id } => format!("remove {id}"),
         Op::RemoveSandbox { id } => format!("remove-sandbox {id}"),
+        Op::Resize { id, .. } => format!("resize {id}"),
         other => format!("{other:?}").to_lowercase(),
     }
 }
@@ -177,6 +178,10 @@ impl World {
                 Outcome::Deleted(Ok(()))
             }
             Op::Clear => Outcome::Cleared(Ok(())),
+            Op::Resize { id, container } => {
+                let (c, _) = podspec::find_container(&self.pod, &container).unwrap();
+                Outcome::Resized(id, Ok(resize::amounts(&c)))
+            }
             Op::Probe { id, container, kind } => Outcome::Probed(id, container, kind, Answer::Success),
         };
         match outcome {
@@ -507,6 +512,24 @@ fn running_containers_are_adopted() {
     w.settle("restart of the agent").check(expect![[r#"
         restart of the agent @0s
         > mount
+          Running +++++ c=running+
+    "#]]);
+}
+
+#[test]
+fn resources_change_while_a_container_runs() {
+    let mut w = World::new(one(json!({"resources": {"limits": {"cpu": "1"}}})));
+    w.settle("create");
+    let o = w.local.observed.container("c").cloned().unwrap();
+    w.local.observed.upsert_container(Observed { amounts: "0/1000 0/0".into(), ..o });
+    w.settle("as made");
+    w.log.clear();
+    let limits = json!({"cpu": "2"});
+    w.pod.spec.as_mut().unwrap().containers[0].resources =
+        serde_json::from_value(json!({"limits": limits})).unwrap();
+    w.settle("resized").check(expect![[r#"
+        resized @0s
+        > resize c0
           Running +++++ c=running+
     "#]]);
 }

@@ -4,7 +4,7 @@ use super::context::Parts;
 use super::machine_info::{self, Capacity};
 use super::node_status::{self, Fixed};
 use super::tell::Teller;
-use super::{Config, Context, Message, Objects, garbage, lease, pleg, worker};
+use super::{Config, Context, Message, Objects, garbage, lease, pleg, pressure, worker};
 use crate::core::downward::Surroundings;
 use crate::core::sandbox::NodeSettings;
 use crate::core::{NodeView, Note, PodObservation, admit, dns, podspec};
@@ -62,6 +62,7 @@ pub async fn run(
     tasks.spawn(lease::run(ctx.clone()));
     tasks.spawn(pods(ctx.clone()));
     tasks.spawn(garbage::run_images(ctx.clone()));
+    tasks.spawn(pressure::run(ctx.clone()));
     tasks.spawn(logs::run_rotation(ctx.clone()));
     if let Some(l) = listener {
         tasks.spawn(server::serve(ctx.clone(), l));

@@ -6,6 +6,7 @@ use super::tell::Teller;
 use super::worker::Message;
 use crate::core::downward::Surroundings;
 use crate::core::sandbox::NodeSettings;
+use crate::core::security::ImageUser;
 use crate::core::{NodeView, PodObservation};
 use client::Client;
 use cri::ContainerRuntime;
@@ -13,9 +14,13 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
+
+/// Images whose users are remembered.
+const MAX_IMAGE_USERS: usize = 1024;
 
 /// A pod's worker as others see it.
 #[derive(Clone)]
@@ -42,9 +47,12 @@ pub(crate) struct Context {
     pub teller: Teller,
     /// The node as the API has it.
     pub node: watch::Sender<Arc<Node>>,
+    /// Whether the node is short of memory.
+    pub memory_pressure: AtomicBool,
     /// Turns true when the agent ends.
     pub stop: watch::Sender<bool>,
     pods: Mutex<HashMap<String, PodHandle>>,
+    image_users: Mutex<HashMap<String, ImageUser>>,
 }
 
 /// The present. The one place in this crate that reads the clock for the core.
@@ -69,8 +77,22 @@ impl Context {
         let Parts { config, client, runtime, view, settings, around, objects, teller } = p;
         let (node, _) = watch::channel(Arc::new(Node::default()));
         let (stop, _) = watch::channel(false);
-        let pods = Mutex::new(HashMap::new());
-        Self { config, client, runtime, view, settings, around, objects, teller, node, stop, pods }
+        let (pods, image_users) = (Mutex::new(HashMap::new()), Mutex::default());
+        Self {
+            config,
+            client,
+            runtime,
+            view,
+            settings,
+            around,
+            objects,
+            teller,
+            node,
+            memory_pressure: AtomicBool::new(false),
+            stop,
+            pods,
+            image_users,
+        }
     }
 
     /// The workers by UID.
@@ -91,6 +113,20 @@ impl Context {
                 && (uid.is_empty() || p.metadata.uid.as_deref() == Some(uid))
         };
         self.pods().values().find(|h| named(&h.pod)).cloned()
+    }
+
+    /// Remembers an image's user: the start of a container needs it a moment after the image was looked at.
+    pub(crate) fn remember_user(&self, image: &cri::Image) {
+        let mut users = self.image_users.lock().unwrap_or_else(PoisonError::into_inner);
+        if users.len() >= MAX_IMAGE_USERS {
+            users.clear();
+        }
+        users.insert(image.id.clone(), ImageUser::of(image));
+    }
+
+    /// The user of the image with this identifier, if it was looked at.
+    pub(crate) fn image_user(&self, id: &str) -> Option<ImageUser> {
+        self.image_users.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
     /// A pod's directory.

@@ -2,12 +2,12 @@
 
 use super::{Context, handler, probe, pull, start};
 use crate::core::ops::Op;
-use crate::core::{Outcome, Sandbox, podspec, sandbox};
+use crate::core::{Outcome, Sandbox, podspec, resize, resources, sandbox};
 use crate::volumes;
 use client::{Api, DeleteOptions};
 use cri::{
     PodSandboxStatusRequest, RemoveContainerRequest, RemovePodSandboxRequest, RunPodSandboxRequest,
-    StopContainerRequest, StopPodSandboxRequest,
+    StopContainerRequest, StopPodSandboxRequest, UpdateContainerResourcesRequest,
 };
 use k8s_openapi::api::core::v1::Pod;
 use std::sync::Arc;
@@ -49,6 +49,10 @@ pub(crate) async fn run(ctx: Arc<Context>, pod: Arc<Pod>, op: Op) -> Outcome {
             let r = gone_is_fine(ctx.runtime.remove_pod_sandbox(request).await);
             Outcome::SandboxRemoved(id, r)
         }
+        Op::Resize { id, container } => {
+            let r = resize(&ctx, &pod, &id, &container).await;
+            Outcome::Resized(id, r)
+        }
         Op::Probe { id, container, kind } => {
             let answer = probe::run(&ctx, &pod, &id, &container, kind).await;
             Outcome::Probed(id, container, kind, answer)
@@ -76,6 +80,18 @@ async fn create_sandbox(ctx: &Arc<Context>, pod: &Arc<Pod>, attempt: u32) -> Res
     let request = PodSandboxStatusRequest { pod_sandbox_id: made.pod_sandbox_id, verbose: false };
     let answer = ctx.runtime.pod_sandbox_status(request).await.map_err(|e| e.to_string())?;
     answer.status.as_ref().map(Sandbox::from_cri).ok_or_else(|| "pod sandbox status is nil".to_owned())
+}
+
+/// Gives a container what its spec says; returns that as text.
+async fn resize(ctx: &Arc<Context>, pod: &Arc<Pod>, id: &str, name: &str) -> Result<String, String> {
+    let (c, _) = podspec::find_container(pod, name).ok_or_else(|| format!("container {name:?} is gone"))?;
+    let request = UpdateContainerResourcesRequest {
+        container_id: id.to_owned(),
+        linux: Some(resources::for_container(pod, &c, ctx.settings.memory)),
+        ..UpdateContainerResourcesRequest::default()
+    };
+    ctx.runtime.update_container_resources(request).await.map_err(|e| e.to_string())?;
+    Ok(resize::amounts(&c))
 }
 
 async fn stop(ctx: &Arc<Context>, id: String, grace: i64) -> Outcome {

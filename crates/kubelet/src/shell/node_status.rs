@@ -15,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -98,6 +99,18 @@ fn condition(kind: &str, on: bool, reason: &str, message: &str) -> NodeCondition
     }
 }
 
+fn memory_condition(short: bool) -> NodeCondition {
+    const KIND: &str = "MemoryPressure";
+    match short {
+        true => {
+            condition(KIND, true, "KubeletHasInsufficientMemory", "kubelet has insufficient memory available")
+        }
+        false => {
+            condition(KIND, false, "KubeletHasSufficientMemory", "kubelet has sufficient memory available")
+        }
+    }
+}
+
 /// What the runtime says of itself: why the node isn't ready, and its handlers.
 async fn runtime_status(ctx: &Context) -> (Option<String>, Option<Vec<NodeRuntimeHandler>>) {
     let answer = match ctx.runtime.status(StatusRequest { verbose: false }).await {
@@ -147,12 +160,7 @@ async fn present(ctx: &Context, fixed: &Fixed, old: &NodeStatus) -> NodeStatus {
         Some(why) => condition("Ready", false, "KubeletNotReady", &why),
     };
     let conditions = [
-        condition(
-            "MemoryPressure",
-            false,
-            "KubeletHasSufficientMemory",
-            "kubelet has sufficient memory available",
-        ),
+        memory_condition(ctx.memory_pressure.load(Ordering::Relaxed)),
         condition("DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
         condition("PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ready,

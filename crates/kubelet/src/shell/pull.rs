@@ -29,7 +29,9 @@ fn spec(image: &str) -> ImageSpec {
 async fn present(ctx: &Context, image: &str) -> Result<Option<String>, CriError> {
     let request = ImageStatusRequest { image: Some(spec(image)), verbose: false };
     let answer = ctx.runtime.image_status(request).await?;
-    Ok(answer.image.map(|i| i.id).filter(|id| !id.is_empty()))
+    let found = answer.image.filter(|i| !i.id.is_empty());
+    found.iter().for_each(|i| ctx.remember_user(i));
+    Ok(found.map(|i| i.id))
 }
 
 /// Sees that the image of a container is there, as the policy says. Tells what it does as events.
@@ -104,7 +106,10 @@ fn explain(image: &str, e: &CriError) -> Failure {
 async fn describe(ctx: &Context, image: &str, reference: String) -> (String, u64) {
     let request = ImageStatusRequest { image: Some(spec(image)), verbose: false };
     match ctx.runtime.image_status(request).await.ok().and_then(|a| a.image) {
-        Some(i) if !i.id.is_empty() => (i.id, i.size),
+        Some(i) if !i.id.is_empty() => {
+            ctx.remember_user(&i);
+            (i.id, i.size)
+        }
         _ => (reference, 0),
     }
 }

@@ -168,17 +168,13 @@ impl Starting<'_> {
         if own.or(of_pod).is_some() {
             return Ok(ImageUser { uid: None, name: String::new() });
         }
+        if let Some(known) = self.ctx.image_user(&self.what.image_ref) {
+            return Ok(known);
+        }
         let image = ImageSpec { image: self.what.image_ref.clone(), ..ImageSpec::default() };
         let request = ImageStatusRequest { image: Some(image), verbose: false };
         let answer = self.ctx.runtime.image_status(request).await.map_err(|e| e.to_string())?;
-        let Some(image) = answer.image else {
-            return Err(format!("unable to inspect image {:?}: it is not there", self.what.image_ref));
-        };
-        let uid = match (image.uid, image.username.is_empty()) {
-            (Some(u), _) => Some(u.value),
-            (None, true) => Some(0),
-            (None, false) => None,
-        };
-        Ok(ImageUser { uid, name: image.username })
+        let missing = || format!("unable to inspect image {:?}: it is not there", self.what.image_ref);
+        answer.image.as_ref().map(ImageUser::of).ok_or_else(missing)
     }
 }

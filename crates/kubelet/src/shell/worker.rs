@@ -5,7 +5,7 @@ use super::context::now;
 use super::{Context, PodHandle, execute};
 use crate::core::ops::Failure;
 use crate::core::patch::status_patch;
-use crate::core::{Local, Note, Op, Outcome, Plan, PodObservation, next_ops, podspec, probing};
+use crate::core::{Local, Note, Op, Outcome, Plan, PodObservation, evict, next_ops, podspec, probing};
 use crate::volumes;
 use client::{Api, Error, PatchKind};
 use jiff::Timestamp;
@@ -212,6 +212,7 @@ impl Worker {
             }
             Message::Outcome(o) => self.local.apply(o, now()),
             Message::Evict(reason, message, grace) => {
+                evict::mark(self.local.status.get_or_insert_default(), &message, now());
                 self.local.verdict.get_or_insert(("Failed".to_owned(), reason, message));
                 self.local.grace_override = Some(grace);
             }
@@ -257,6 +258,7 @@ impl Worker {
             Outcome::Sandbox(Err(e)) => {
                 Note::warning("FailedCreatePodSandBox", format!("Failed to create pod sandbox: {e}"))
             }
+            Outcome::Resized(_, Err(e)) => Note::warning("ResizeError", e.clone()),
             Outcome::Stopped(_, _, Err(e)) | Outcome::SandboxStopped(_, Err(e)) => {
                 Note::warning("FailedKillPod", format!("error killing pod: {e}"))
             }
@@ -360,9 +362,14 @@ impl Worker {
                 self.sent = Some(status);
                 tracing::debug!(pod = podspec::full_name(&self.pod), "status not written: {e}");
             }
+            Err(e) if e.is_final() => {
+                // The same again would be refused again; the next state may not be.
+                self.sent = Some(status);
+                tracing::warn!(pod = podspec::full_name(&self.pod), "the API refuses the pod's status: {e}");
+            }
             Err(e) => {
                 tracing::debug!(pod = podspec::full_name(&self.pod), "status not written: {e}");
-                self.retry = if e.is_final() { RETRY.1 } else { (self.retry * 2).clamp(RETRY.0, RETRY.1) };
+                self.retry = (self.retry * 2).clamp(RETRY.0, RETRY.1);
                 self.hold_until = Some(Instant::now() + self.retry);
             }
         }
@@ -399,6 +406,7 @@ fn lost(op: Op, local: &Local) -> Outcome {
         }
         Op::RemoveContainer { id } => Outcome::ContainerRemoved(id, Err(why())),
         Op::RemoveSandbox { id } => Outcome::SandboxRemoved(id, Err(why())),
+        Op::Resize { id, .. } => Outcome::Resized(id, Err(why())),
         Op::Probe { id, container, kind } => {
             Outcome::Probed(id, container, kind, crate::core::probe::Answer::Error(why()))
         }

@@ -1,6 +1,6 @@
 //! What a volume is made of: fetched from the API with the node's identity, or a place on the node.
 
-use super::payload::{self, DEFAULT_MODE, Files, mode};
+use super::payload::{self, Defaults, Files};
 use super::{fs_group, place};
 use crate::core::podspec;
 use crate::shell::{Context, pull_image};
@@ -36,22 +36,18 @@ pub(crate) async fn source(ctx: &Arc<Context>, pod: &Arc<Pod>, v: &Volume) -> Re
         let name = &c.name;
         let optional = c.optional == Some(true);
         let m = ctx.objects.config_map(ns, name).await?;
-        *files = payload::config_map(
-            m.as_deref(),
-            name,
-            c.items.as_ref(),
-            mode(c.default_mode, DEFAULT_MODE),
-            optional,
-        )?;
+        let defaults = Defaults::new(c.default_mode, c.default_user);
+        *files = payload::config_map(m.as_deref(), name, c.items.as_ref(), defaults, optional)?;
     } else if let Some(s) = &v.secret {
         let name = s.secret_name.as_deref().unwrap_or_default();
         let optional = s.optional == Some(true);
         let secret = ctx.objects.secret(ns, name).await?;
-        let default = mode(s.default_mode, DEFAULT_MODE);
+        let default = Defaults::new(s.default_mode, s.default_user);
         *files = payload::secret(secret.as_deref(), name, s.items.as_ref(), default, optional)?;
     } else if let Some(d) = &v.downward_api {
         let items = d.items.as_deref().unwrap_or_default();
-        *files = payload::downward(pod, items, mode(d.default_mode, DEFAULT_MODE), &ctx.around)?;
+        let defaults = Defaults::new(d.default_mode, d.default_user);
+        *files = payload::downward(pod, items, defaults, &ctx.around)?;
     } else if let Some(p) = &v.projected {
         *files = projected(ctx, pod, p).await?;
     }
@@ -59,7 +55,7 @@ pub(crate) async fn source(ctx: &Arc<Context>, pod: &Arc<Pod>, v: &Volume) -> Re
 }
 
 async fn projected(ctx: &Arc<Context>, pod: &Arc<Pod>, p: &ProjectedVolumeSource) -> Result<Files, String> {
-    let default = mode(p.default_mode, DEFAULT_MODE);
+    let default = Defaults::new(p.default_mode, p.default_user);
     let mut out = Files::new();
     for s in p.sources.iter().flatten() {
         out.extend(projection(ctx, pod, s, default).await?);
@@ -71,7 +67,7 @@ async fn projection(
     ctx: &Arc<Context>,
     pod: &Arc<Pod>,
     s: &VolumeProjection,
-    default: u32,
+    default: Defaults,
 ) -> Result<Files, String> {
     let ns = podspec::namespace(pod);
     if let Some(c) = &s.config_map {
@@ -114,14 +110,14 @@ async fn token(
     ctx: &Arc<Context>,
     pod: &Arc<Pod>,
     t: &ServiceAccountTokenProjection,
-    default: u32,
+    default: Defaults,
 ) -> Result<Files, String> {
     let seconds = t.expiration_seconds.unwrap_or(TOKEN_SECONDS);
     let audience = t.audience.as_deref().filter(|a| !a.is_empty());
     let text = ctx.objects.fresh_token(pod, audience, seconds).await?;
-    let owner = payload::single_user(pod);
+    let owner = payload::owner(t.user).or(default.owner()).or_else(|| payload::single_user(pod));
     // As upstream: readable by the group if there is one, by the one user if there is one, else as the volume says.
-    let file_mode = if fs_group(pod).is_some() || owner.is_some() { 0o600 } else { default };
+    let file_mode = if fs_group(pod).is_some() || owner.is_some() { 0o600 } else { default.mode() };
     payload::token(&t.path, text, file_mode, owner)
 }
 

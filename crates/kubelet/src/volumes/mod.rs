@@ -33,6 +33,11 @@ fn place(ctx: &Context, pod: &Pod, plugin: &str, name: &str) -> PathBuf {
     ctx.pod_dir(podspec::uid(pod)).join(VOLUMES).join(dir).join(name)
 }
 
+/// Where an `emptyDir` stands.
+pub(crate) fn empty_dir_path(ctx: &Context, pod: &Pod, name: &str) -> PathBuf {
+    place(ctx, pod, "empty-dir", name)
+}
+
 fn volumes(pod: &Pod) -> &[Volume] {
     podspec::spec(pod).volumes.as_deref().unwrap_or_default()
 }

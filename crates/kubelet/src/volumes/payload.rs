@@ -10,6 +10,40 @@ use std::path::{Component, Path};
 
 /// The mode of files where nothing is said.
 pub(crate) const DEFAULT_MODE: u32 = 0o644;
+
+/// The mode and the owner of files where an item says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Defaults {
+    mode: u32,
+    owner: Option<u32>,
+}
+
+impl Defaults {
+    /// As a volume has them.
+    pub(crate) fn new(default_mode: Option<i32>, default_user: Option<i64>) -> Self {
+        Self { mode: mode(default_mode, DEFAULT_MODE), owner: owner(default_user) }
+    }
+
+    /// A file of an item that may say something else.
+    fn file(self, bytes: Vec<u8>, item_mode: Option<i32>, item_user: Option<i64>) -> File {
+        File { bytes, mode: mode(item_mode, self.mode), owner: owner(item_user).or(self.owner) }
+    }
+
+    /// The mode.
+    pub(crate) fn mode(self) -> u32 {
+        self.mode
+    }
+
+    /// The owner.
+    pub(crate) fn owner(self) -> Option<u32> {
+        self.owner
+    }
+}
+
+/// A user as the API has it.
+pub(crate) fn owner(user: Option<i64>) -> Option<u32> {
+    user.and_then(|u| u32::try_from(u).ok())
+}
 /// The longest path of a file in a volume.
 const MAX_PATH: usize = 4096;
 
@@ -42,21 +76,21 @@ fn checked(path: &str) -> Result<String, String> {
 fn pick(
     data: BTreeMap<String, Vec<u8>>,
     items: Option<&Vec<KeyToPath>>,
-    default_mode: u32,
+    defaults: Defaults,
     optional: bool,
     what: &str,
 ) -> Result<Files, String> {
     let mut out = Files::new();
     let Some(items) = items.filter(|i| !i.is_empty()) else {
         for (k, bytes) in data {
-            out.insert(checked(&k)?, File { bytes, mode: default_mode, owner: None });
+            out.insert(checked(&k)?, defaults.file(bytes, None, None));
         }
         return Ok(out);
     };
     for item in items {
         match data.get(&item.key) {
             Some(bytes) => {
-                let file = File { bytes: bytes.clone(), mode: mode(item.mode, default_mode), owner: None };
+                let file = defaults.file(bytes.clone(), item.mode, item.user);
                 out.insert(checked(&item.path)?, file);
             }
             None if optional => {}
@@ -71,7 +105,7 @@ pub(crate) fn config_map(
     m: Option<&ConfigMap>,
     name: &str,
     items: Option<&Vec<KeyToPath>>,
-    default_mode: u32,
+    defaults: Defaults,
     optional: bool,
 ) -> Result<Files, String> {
     let Some(m) = m else {
@@ -79,7 +113,7 @@ pub(crate) fn config_map(
     };
     let text = m.data.iter().flatten().map(|(k, v)| (k.clone(), v.clone().into_bytes()));
     let binary = m.binary_data.iter().flatten().map(|(k, ByteString(v))| (k.clone(), v.clone()));
-    pick(text.chain(binary).collect(), items, default_mode, optional, "config")
+    pick(text.chain(binary).collect(), items, defaults, optional, "config")
 }
 
 /// The files of a Secret.
@@ -87,21 +121,21 @@ pub(crate) fn secret(
     s: Option<&Secret>,
     name: &str,
     items: Option<&Vec<KeyToPath>>,
-    default_mode: u32,
+    defaults: Defaults,
     optional: bool,
 ) -> Result<Files, String> {
     let Some(s) = s else {
         return if optional { Ok(Files::new()) } else { Err(format!("secret {name:?} not found")) };
     };
     let data = s.data.iter().flatten().map(|(k, ByteString(v))| (k.clone(), v.clone()));
-    pick(data.collect(), items, default_mode, optional, "secret")
+    pick(data.collect(), items, defaults, optional, "secret")
 }
 
 /// The files of the downward API.
 pub(crate) fn downward(
     pod: &Pod,
     items: &[DownwardAPIVolumeFile],
-    default_mode: u32,
+    defaults: Defaults,
     around: &Surroundings,
 ) -> Result<Files, String> {
     let mut out = Files::new();
@@ -116,7 +150,7 @@ pub(crate) fn downward(
         } else {
             String::new()
         };
-        let file = File { bytes: text.into_bytes(), mode: mode(item.mode, default_mode), owner: None };
+        let file = defaults.file(text.into_bytes(), item.mode, item.user);
         out.insert(checked(&item.path)?, file);
     }
     Ok(out)
@@ -154,14 +188,15 @@ mod tests {
     fn items_are_picked_and_what_is_missing_is_named() {
         let m: ConfigMap = serde_json::from_value(json!({"data": {"a": "1", "b": "2"}})).unwrap();
         let items = |key: &str| {
-            vec![KeyToPath { key: key.into(), mode: Some(0o400), path: "x/y".into(), user: None }]
+            vec![KeyToPath { key: key.into(), mode: Some(0o400), path: "x/y".into(), user: Some(7) }]
         };
-        let files = config_map(Some(&m), "m", Some(&items("a")), DEFAULT_MODE, false).unwrap();
-        let y = File { bytes: b"1".to_vec(), mode: 0o400, owner: None };
+        let plain = Defaults::new(None, None);
+        let files = config_map(Some(&m), "m", Some(&items("a")), plain, false).unwrap();
+        let y = File { bytes: b"1".to_vec(), mode: 0o400, owner: Some(7) };
         assert_eq!(files, Files::from([("x/y".to_owned(), y)]));
-        let missing = config_map(Some(&m), "m", Some(&items("c")), DEFAULT_MODE, false);
+        let missing = config_map(Some(&m), "m", Some(&items("c")), plain, false);
         assert_eq!(missing.unwrap_err(), "references non-existent config key: c");
-        assert_eq!(config_map(None, "m", None, 0, false).unwrap_err(), "configmap \"m\" not found");
-        assert!(config_map(None, "m", None, 0, true).unwrap().is_empty());
+        assert_eq!(config_map(None, "m", None, plain, false).unwrap_err(), "configmap \"m\" not found");
+        assert!(config_map(None, "m", None, plain, true).unwrap().is_empty());
     }
 }
