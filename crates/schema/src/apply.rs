@@ -12,6 +12,7 @@ use managers::{Key, Managed, Managers};
 use meta::{Reason, Status, Time};
 use serde_json::{Map, Value, json};
 use shape::At;
+use std::sync::LazyLock;
 use walk::Comparison;
 
 /// Owns what an object had before it was first applied to.
@@ -86,18 +87,24 @@ pub fn track_update(schema: &Schema, old: Option<&Value>, new: &Value, writer: &
     if from_object && sent.is_some_and(is_reset) {
         return Vec::new();
     }
-    let sent = sent.filter(|_| from_object).and_then(|e| Managers::read(e).ok()).filter(|m| !m.0.is_empty());
-    let mut managers = sent.unwrap_or_else(|| Managers::read(kept).unwrap_or_default());
+    let sent = sent.filter(|e| from_object && !e.is_empty());
+    let (base, managers) = match sent.and_then(|e| Managers::read(e).ok().map(|m| (e, m))) {
+        Some(sent) => sent,
+        None => (kept, Managers::read(kept).unwrap_or_default()),
+    };
     if managers.0.is_empty() && old.is_some() {
         return Vec::new();
     }
-    let before = managers.clone();
     // `managedFields` may stay in: nobody owns them, see `FRAME`.
     let empty = old.is_none().then(|| skeleton(new));
     let live = old.or(empty.as_ref()).unwrap_or(&Value::Null);
-    record_update(schema, live, new, writer, &mut managers);
-    managers.cap_updates();
-    if before.same_fields(&managers) { before.write() } else { managers.write() }
+    match record_update(schema, live, new, writer, managers) {
+        None => base.to_vec(),
+        Some(mut managers) => {
+            managers.cap_updates();
+            managers.write()
+        }
+    }
 }
 
 enum Failure {
@@ -109,7 +116,7 @@ struct Apply<'a> {
     live: Value,
     applied: &'a Value,
     writer: &'a Writer<'a>,
-    managers: Managers,
+    managers: Managers<'a>,
     api_version: String,
 }
 
@@ -149,48 +156,54 @@ fn api_version(v: &Value) -> &str {
     v.get("apiVersion").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The set of the frame's fields and how the request's endpoint limits ownership.
+/// What the request changes of what its endpoint may change.
 fn compare(schema: &Schema, old: &Value, new: &Value, reset: &Set) -> Comparison {
     walk::compare(At::root(schema.cursor()), Some(old), Some(new)).without(reset)
 }
 
-fn strip(managers: &mut Managers, key: &Key) {
-    managers.subtract(key, &Set::of_fields(&FRAME));
-}
+/// The frame's fields as a set.
+static FRAME_SET: LazyLock<Set> = LazyLock::new(|| Set::of_fields(&FRAME));
 
 /// Takes from every manager what the change took away or made anew.
-fn take_from_others(managers: &mut Managers, except: Option<&Key>, change: &Comparison) {
-    let mut changed = change.modified.clone();
-    changed.union(&change.added);
-    changed.union(&change.removed);
+fn take_from_others(managers: &mut Managers<'_>, except: Option<&Key>, changed: &Set) {
     let keys: Vec<Key> = managers.0.keys().filter(|k| Some(*k) != except).cloned().collect();
     for key in keys {
-        managers.subtract(&key, &changed);
+        managers.subtract(&key, changed);
     }
 }
 
-fn record_update(schema: &Schema, old: &Value, new: &Value, writer: &Writer<'_>, managers: &mut Managers) {
+/// Gives what changed to the writer, and takes it from everybody else. None if nothing did that anybody owns.
+fn record_update<'m>(
+    schema: &Schema,
+    old: &Value,
+    new: &Value,
+    writer: &Writer<'_>,
+    mut managers: Managers<'m>,
+) -> Option<Managers<'m>> {
     let reset = Set::of_fields(writer.reset);
-    let change = compare(schema, old, new, &reset);
-    take_from_others(managers, None, &change);
-    let mut set = change.modified;
-    set.union(&change.added);
-    let set = set.without(&reset).difference(&Set::of_fields(&FRAME));
-    if set.is_empty() {
-        return;
+    let Comparison { added, removed, modified } = compare(schema, old, new, &reset);
+    let mut set = modified;
+    set.union(&added);
+    set.subtract(&FRAME_SET);
+    if set.is_empty() && removed.is_empty() {
+        return None;
     }
-    let version = api_version(new).to_owned();
-    let key = Key::new(writer.manager, false, &version, writer.subresource);
-    let fresh = || Managed { set: Set::default(), api_version: version, time: None };
-    let mine = managers.0.entry(key).or_insert_with(fresh);
-    mine.set.union(&set);
-    mine.time = Some(writer.now);
+    take_from_others(&mut managers, None, &set);
+    take_from_others(&mut managers, None, &removed);
+    if !set.is_empty() {
+        let version = api_version(new);
+        let key = Key::new(writer.manager, false, version, writer.subresource);
+        let mine = managers.0.entry(key).or_insert_with(|| Managed::new(Set::default(), version));
+        mine.set_mut().union(&set);
+        mine.time = Some(writer.now);
+    }
+    Some(managers)
 }
 
 impl<'a> Apply<'a> {
     fn new(
         schema: &'a Schema,
-        live: Option<&Value>,
+        live: Option<&'a Value>,
         applied: &'a Value,
         writer: &'a Writer<'a>,
     ) -> Result<Self, Status> {
@@ -205,7 +218,8 @@ impl<'a> Apply<'a> {
             && let Some(live) = live
         {
             let before = Writer { manager: BEFORE_FIRST_APPLY, subresource: "", ..*writer };
-            record_update(schema, &skeleton(live), &bare(live), &before, &mut managers);
+            let untracked = Managers::default();
+            managers = record_update(schema, &skeleton(live), live, &before, untracked).unwrap_or_default();
         }
         let live = live.map_or_else(|| skeleton(applied), bare);
         let api_version = api_version(applied).to_owned();
@@ -223,18 +237,23 @@ impl<'a> Apply<'a> {
         let last = managers.0.get(&key).cloned();
         let mut set = Set::default();
         walk::field_set(self.root(), self.applied, &mut set);
+        set.cut(&reset);
         let time = last.as_ref().and_then(|m| m.time);
-        let mine = Managed { set: set.without(&reset), api_version: self.api_version.clone(), time };
+        let mut mine = Managed::new(set, &self.api_version);
+        mine.time = time;
         managers.0.insert(key.clone(), mine);
         let merged = walk::merge(self.root(), Some(&self.live), Some(self.applied)).unwrap_or_default();
         let pruned = self.prune(merged, last.as_ref(), &managers);
         let change = compare(self.schema, &self.live, &pruned, &reset);
-        let conflicts = conflicts(&managers, &key, &change);
+        let Comparison { added, removed, modified: mut changed } = change;
+        changed.union(&added);
+        let conflicts = conflicts(&managers, &key, &changed);
         if !force && !conflicts.is_empty() {
             return Err(Failure::Conflicts(conflicts));
         }
-        take_from_others(&mut managers, Some(&key), &change);
-        strip(&mut managers, &key);
+        take_from_others(&mut managers, Some(&key), &changed);
+        take_from_others(&mut managers, Some(&key), &removed);
+        managers.subtract(&key, &FRAME_SET);
         if !shape::same(&self.live, &pruned)
             && let Some(m) = managers.0.get_mut(&key)
         {
@@ -244,8 +263,8 @@ impl<'a> Apply<'a> {
     }
 
     /// Takes out what the manager applied last time and not this time, unless somebody else owns it.
-    fn prune(&self, merged: Value, last: Option<&Managed>, managers: &Managers) -> Value {
-        let Some(last) = last.filter(|m| !m.set.is_empty()) else { return merged };
+    fn prune(&self, merged: Value, last: Option<&Managed<'_>>, managers: &Managers<'_>) -> Value {
+        let Some(last) = last.map(Managed::set).filter(|s| !s.is_empty()) else { return merged };
         let at = self.root();
         let named = |set: &Set| walk::with_named_fields(at, set);
         let fields_of = |v: &Value| {
@@ -254,12 +273,12 @@ impl<'a> Apply<'a> {
             named(&set)
         };
         let empty = || Value::Object(Map::new());
-        let last = named(&last.set);
+        let last = named(&last);
         let all = fields_of(&merged);
         // First everything that was applied last goes, then what has an owner comes back.
         let pruned = walk::remove(at, &merged, &last).unwrap_or_else(empty);
         let mut owned = Set::default();
-        managers.0.values().for_each(|m| owned.union(&m.set));
+        managers.0.values().for_each(|m| owned.union(&m.set()));
         let mut wanted = fields_of(&pruned);
         wanted.union(&named(&owned));
         let pruned = walk::remove(at, &merged, &all.difference(&wanted)).unwrap_or_else(empty);
@@ -268,7 +287,7 @@ impl<'a> Apply<'a> {
         walk::remove(at, &merged, &gone).unwrap_or_else(empty)
     }
 
-    fn finish(&self, mut object: Value, managers: &Managers) -> Value {
+    fn finish(&self, mut object: Value, managers: &Managers<'_>) -> Value {
         let kept = self.live.pointer("/metadata/annotations").and_then(|a| a.get(LAST_APPLIED)).is_some();
         let entries = managers.write();
         if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
@@ -298,11 +317,9 @@ impl<'a> Apply<'a> {
 }
 
 /// What others own of what the change sets.
-fn conflicts(managers: &Managers, mine: &Key, change: &Comparison) -> Vec<(Key, Vec<String>)> {
-    let mut set = change.modified.clone();
-    set.union(&change.added);
+fn conflicts(managers: &Managers<'_>, mine: &Key, set: &Set) -> Vec<(Key, Vec<String>)> {
     let others = managers.0.iter().filter(|(k, _)| *k != mine);
-    others.flat_map(|(k, m)| m.set.intersection(&set).paths().into_iter().map(|p| (k.clone(), p))).collect()
+    others.flat_map(|(k, m)| m.set().intersection(set).paths().into_iter().map(|p| (k.clone(), p))).collect()
 }
 
 fn conflict_status(conflicts: &[(Key, Vec<String>)]) -> Status {

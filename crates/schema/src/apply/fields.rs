@@ -121,12 +121,65 @@ impl Set {
         self.0.iter().map(|(k, e)| (k.as_ref(), e))
     }
 
+    /// Adds the other set's paths.
     pub(crate) fn union(&mut self, other: &Self) {
         for (step, e) in &other.0 {
-            let mine = self.0.entry(step.clone()).or_default();
-            mine.member |= e.member;
-            mine.below.union(&e.below);
+            match self.0.get_mut(step) {
+                None => {
+                    self.0.insert(step.clone(), e.clone());
+                }
+                Some(mine) => {
+                    mine.member |= e.member;
+                    mine.below.union(&e.below);
+                }
+            }
         }
+    }
+
+    /// Puts an entry at a path, beside what is there.
+    pub(crate) fn place(&mut self, path: &[String], entry: Entry) {
+        let Some((first, rest)) = path.split_first() else { return };
+        let there = match self.0.get_mut(first.as_str()) {
+            Some(there) => there,
+            None => self.entry(first.clone()),
+        };
+        if rest.is_empty() {
+            there.member |= entry.member;
+            there.below.union(&entry.below);
+        } else {
+            there.below.place(rest, entry);
+        }
+    }
+
+    /// Takes out the other set's paths. A path doesn't stand for those below it.
+    pub(crate) fn subtract(&mut self, other: &Self) {
+        for (step, o) in &other.0 {
+            let Some(mine) = self.0.get_mut(step) else { continue };
+            mine.member &= !o.member;
+            mine.below.subtract(&o.below);
+            self.drop_if_empty(step);
+        }
+    }
+
+    /// Takes out the other set's paths and all that is below them.
+    pub(crate) fn cut(&mut self, other: &Self) {
+        for (step, o) in &other.0 {
+            if o.member {
+                self.0.remove(step);
+            } else if let Some(mine) = self.0.get_mut(step) {
+                mine.below.cut(&o.below);
+                self.drop_if_empty(step);
+            }
+        }
+    }
+
+    /// Whether a set in the notation `fieldsV1` has a path of this one. Works on the JSON as the server writes it.
+    pub(crate) fn touches(&self, fields: &Value) -> bool {
+        self.0.iter().any(|(step, e)| {
+            let Some(there) = fields.get(step.as_ref()).and_then(Value::as_object) else { return false };
+            (e.member && (there.is_empty() || there.contains_key(".")))
+                || (!e.below.is_empty() && !there.is_empty() && e.below.touches(&fields[step.as_ref()]))
+        })
     }
 
     fn zip(&self, other: &Self, member: fn(bool, bool) -> bool, below: fn(&Self, &Self) -> Self) -> Self {
@@ -146,15 +199,6 @@ impl Set {
     /// The paths of this set that the other doesn't have. A path doesn't stand for those below it.
     pub(crate) fn difference(&self, other: &Self) -> Self {
         self.zip(other, |a, b| a && !b, Self::difference)
-    }
-
-    /// The paths of this set that neither are in the other nor below one in the other.
-    pub(crate) fn without(&self, other: &Self) -> Self {
-        let kept = self.0.iter().filter(|(step, _)| !other.has(step)).map(|(step, e)| {
-            let below = other.0.get(step).map_or_else(|| e.below.clone(), |o| e.below.without(&o.below));
-            (step.clone(), Entry { member: e.member, below })
-        });
-        Self(kept.filter(|(_, e)| !e.is_empty()).collect())
     }
 
     /// All paths, in order.
@@ -250,7 +294,13 @@ mod tests {
             a.difference(&set(json!({"f:a": {}}))),
             set(json!({"f:a": {"f:b": {}, "f:c": {}}, "f:d": {}}))
         );
-        assert_eq!(a.without(&set(json!({"f:a": {}}))), set(json!({"f:d": {}})));
+        let mut cut = a.clone();
+        cut.cut(&set(json!({"f:a": {}})));
+        assert_eq!(cut, set(json!({"f:d": {}})));
+        let mut less = a.clone();
+        less.subtract(&b);
+        assert_eq!(less, a.difference(&b));
+        assert!(b.touches(&a.to_value()) && !set(json!({"f:a": {"f:x": {}}})).touches(&a.to_value()));
         let mut u = a.clone();
         u.union(&b);
         assert_eq!(u, set(json!({"f:a": {".": {}, "f:b": {}, "f:c": {}}, "f:d": {}, "f:e": {}})));

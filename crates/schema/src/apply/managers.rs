@@ -2,7 +2,8 @@
 
 use super::fields::Set;
 use meta::Time;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Entries of updates that one object keeps; the oldest are joined beyond that.
@@ -44,20 +45,57 @@ impl Key {
 }
 
 /// What one manager set.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Managed {
-    pub(super) set: Set,
+#[derive(Clone, Debug)]
+pub(super) struct Managed<'a> {
+    /// The set as it came, until somebody wants to change it.
+    unread: Option<&'a Value>,
+    set: Set,
     pub(super) api_version: String,
     pub(super) time: Option<Time>,
 }
 
-/// All managers of an object.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Managers(pub(super) BTreeMap<Key, Managed>);
+/// The set in the notation `fieldsV1`; one that can't be read is empty.
+fn parse(fields: &Value) -> Set {
+    Set::from_value(fields).unwrap_or_default()
+}
 
-impl Managers {
+impl Managed<'_> {
+    pub(super) fn new(set: Set, api_version: &str) -> Self {
+        Self { unread: None, set, api_version: api_version.to_owned(), time: None }
+    }
+
+    pub(super) fn set(&self) -> Cow<'_, Set> {
+        self.unread.map_or(Cow::Borrowed(&self.set), |v| Cow::Owned(parse(v)))
+    }
+
+    pub(super) fn set_mut(&mut self) -> &mut Set {
+        if let Some(fields) = self.unread.take() {
+            self.set = parse(fields);
+        }
+        &mut self.set
+    }
+
+    /// Whether the set has a path of the other one.
+    fn touches(&self, other: &Set) -> bool {
+        self.unread.map_or_else(|| !self.set.intersection(other).is_empty(), |v| other.touches(v))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.unread.map_or_else(|| self.set.is_empty(), |v| v.as_object().is_none_or(Map::is_empty))
+    }
+
+    fn fields(&self) -> Value {
+        self.unread.map_or_else(|| self.set.to_value(), Value::clone)
+    }
+}
+
+/// All managers of an object.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Managers<'a>(pub(super) BTreeMap<Key, Managed<'a>>);
+
+impl<'a> Managers<'a> {
     /// Reads the entries; an error if one of them isn't what the server writes.
-    pub(super) fn read(entries: &[Value]) -> Result<Self, String> {
+    pub(super) fn read(entries: &'a [Value]) -> Result<Self, String> {
         let mut all = BTreeMap::new();
         for (i, e) in entries.iter().enumerate() {
             let text = |key: &str| e.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -74,20 +112,23 @@ impl Managers {
                 "" => return Err(format!("missing fieldsType in managed fields entry {i}")),
                 other => return Err(format!("invalid fieldsType {other:?} in managed fields entry {i}")),
             }
-            let empty = json!({});
-            let fields = e.get("fieldsV1").filter(|v| !v.is_null()).unwrap_or(&empty);
-            let set = Set::from_value(fields).ok_or_else(|| "error decoding set".to_owned())?;
+            let fields = e.get("fieldsV1").filter(|v| !v.is_null());
+            if fields.is_some_and(|v| !v.is_object()) {
+                return Err("error decoding set".to_owned());
+            }
             let key = Key::new(text("manager"), applied, text("apiVersion"), text("subresource"));
-            let managed =
-                Managed { set, api_version: text("apiVersion").to_owned(), time: text("time").parse().ok() };
-            all.insert(key, managed);
+            let api_version = text("apiVersion").to_owned();
+            all.insert(
+                key,
+                Managed { unread: fields, set: Set::default(), api_version, time: text("time").parse().ok() },
+            );
         }
         Ok(Self(all))
     }
 
     /// The entries, in upstream's order: appliers first, then by time, name, version and subresource.
     pub(super) fn write(&self) -> Vec<Value> {
-        let mut all: Vec<(&Key, &Managed)> = self.0.iter().collect();
+        let mut all: Vec<(&Key, &Managed<'_>)> = self.0.iter().collect();
         all.sort_by_key(|(k, m)| {
             let seconds = m.time.map_or(0, Time::as_second);
             (!k.applied, seconds, k.manager.clone(), m.api_version.clone(), k.subresource.clone())
@@ -98,8 +139,10 @@ impl Managers {
     /// Takes `set` from the manager; a manager of nothing goes.
     pub(super) fn subtract(&mut self, key: &Key, set: &Set) {
         let Some(m) = self.0.get_mut(key) else { return };
-        m.set = m.set.difference(set);
-        if m.set.is_empty() {
+        if m.touches(set) {
+            m.set_mut().subtract(set);
+        }
+        if m.is_empty() {
             self.0.remove(key);
         }
     }
@@ -133,22 +176,14 @@ impl Managers {
             }
             self.0.remove(&key);
             let joined = self.0.entry(bucket).or_insert_with(|| managed.clone());
-            joined.set.union(&managed.set);
+            joined.set_mut().union(&managed.set());
             joined.time = managed.time;
             left -= 1;
         }
     }
-
-    /// Whether the same managers have the same fields, whenever they set them.
-    pub(super) fn same_fields(&self, other: &Self) -> bool {
-        let plain = |m: &Self| -> Vec<(Key, Set, String)> {
-            m.0.iter().map(|(k, v)| (k.clone(), v.set.clone(), v.api_version.clone())).collect()
-        };
-        plain(self) == plain(other)
-    }
 }
 
-fn entry(k: &Key, m: &Managed) -> Value {
+fn entry(k: &Key, m: &Managed<'_>) -> Value {
     let mut e = Map::new();
     e.insert("manager".into(), k.manager.as_str().into());
     e.insert("operation".into(), if k.applied { "Apply" } else { "Update" }.into());
@@ -157,7 +192,7 @@ fn entry(k: &Key, m: &Managed) -> Value {
         e.insert("time".into(), t.to_string().into());
     }
     e.insert("fieldsType".into(), "FieldsV1".into());
-    e.insert("fieldsV1".into(), m.set.to_value());
+    e.insert("fieldsV1".into(), m.fields());
     if !k.subresource.is_empty() {
         e.insert("subresource".into(), k.subresource.as_str().into());
     }

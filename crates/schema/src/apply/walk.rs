@@ -1,7 +1,7 @@
 //! The walks over values along a schema: check, field set, comparison, merge, removal
 //! (`sigs.k8s.io/structured-merge-diff/typed`).
 
-use super::fields::{self, Set};
+use super::fields::{self, Entry, Set};
 use super::shape::{At, Items, Shape, same};
 use crate::strategic::go_text;
 use serde_json::{Map, Value};
@@ -17,12 +17,9 @@ pub(super) struct Comparison {
 
 impl Comparison {
     /// Leaves out fields that the request can't change.
-    pub(super) fn without(self, ignored: &Set) -> Self {
-        Self {
-            added: self.added.without(ignored),
-            removed: self.removed.without(ignored),
-            modified: self.modified.without(ignored),
-        }
+    pub(super) fn without(mut self, ignored: &Set) -> Self {
+        [&mut self.added, &mut self.removed, &mut self.modified].into_iter().for_each(|s| s.cut(ignored));
+        self
     }
 }
 
@@ -78,64 +75,60 @@ impl Comparer {
     }
 
     fn value(&mut self, at: At<'_>, old: Option<&Value>, new: Option<&Value>) {
-        let (before, after) = (at.shape(old), at.shape(new));
-        let leaf = match (old, new) {
-            (None, None) => return,
-            (Some(_), None) => self.shaped(at, before, old, new),
-            (None, Some(_)) => self.shaped(at, after, old, new),
-            _ if before.same(after) => self.shaped(at, after, old, new),
-            _ => {
-                self.out.modified.insert(&self.path);
-                self.shaped(at, before, old, None);
-                self.shaped(at, after, None, new);
-                true
-            }
-        };
-        match (leaf, old, new) {
-            (false, None, _) => self.out.added.insert(&self.path),
-            (false, _, None) => self.out.removed.insert(&self.path),
-            _ => {}
-        }
-    }
-
-    /// Compares values of one shape; says whether they were compared as a whole.
-    fn shaped(&mut self, at: At<'_>, shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>) -> bool {
-        match shape {
-            Shape::Map { atomic: false } => {
-                let (a, b) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
-                if a.is_none_or(Map::is_empty) && b.is_none_or(Map::is_empty) {
-                    return self.leaf(old, new);
-                }
-                self.maps(at, a, b);
-                false
-            }
-            Shape::List(items @ (Items::Set | Items::Keys(_) | Items::Key(_))) => {
-                let (a, b) = (old.and_then(Value::as_array), new.and_then(Value::as_array));
-                if a.is_none_or(Vec::is_empty) && b.is_none_or(Vec::is_empty) {
-                    return self.leaf(old, new);
-                }
-                let list = |v: Option<&Vec<Value>>| v.cloned().unwrap_or_default();
-                self.lists(at, items, &list(a), &list(b));
-                false
-            }
-            _ => self.leaf(old, new),
-        }
-    }
-
-    fn leaf(&mut self, old: Option<&Value>, new: Option<&Value>) -> bool {
         match (old, new) {
-            (None, _) => self.out.added.insert(&self.path),
-            (_, None) => self.out.removed.insert(&self.path),
-            (Some(a), Some(b)) if !same(a, b) => self.out.modified.insert(&self.path),
-            _ => {}
+            (None, None) => {}
+            (Some(v), None) => self.out.removed.place(&self.path, whole(at, v)),
+            (None, Some(v)) => self.out.added.place(&self.path, whole(at, v)),
+            // Most of an object is as it was: nothing to walk through.
+            (Some(a), Some(b)) if same(a, b) => {}
+            (Some(a), Some(b)) => self.changed(at, a, b),
         }
-        true
+    }
+
+    /// Compares values that differ.
+    fn changed(&mut self, at: At<'_>, a: &Value, b: &Value) {
+        let (before, after) = (at.shape(Some(a)), at.shape(Some(b)));
+        if before.same(after) {
+            self.shaped(at, after, a, b);
+            return;
+        }
+        self.out.modified.insert(&self.path);
+        self.out.removed.place(&self.path, Entry { member: false, ..whole(at, a) });
+        self.out.added.place(&self.path, Entry { member: false, ..whole(at, b) });
+    }
+
+    /// Compares different values of one shape.
+    fn shaped(&mut self, at: At<'_>, shape: Shape<'_>, old: &Value, new: &Value) {
+        match shape {
+            Shape::Map { atomic: false } => match (old.as_object(), new.as_object()) {
+                (a, b) if a.is_none_or(Map::is_empty) && b.is_none_or(Map::is_empty) => {
+                    self.out.modified.insert(&self.path);
+                }
+                (a, b) => self.maps(at, a, b),
+            },
+            Shape::List(items @ (Items::Set | Items::Keys(_) | Items::Key(_))) => {
+                let a = old.as_array().map_or(&[][..], Vec::as_slice);
+                let b = new.as_array().map_or(&[][..], Vec::as_slice);
+                if a.is_empty() && b.is_empty() {
+                    self.out.modified.insert(&self.path);
+                } else {
+                    self.lists(at, items, a, b);
+                }
+            }
+            _ => self.out.modified.insert(&self.path),
+        }
     }
 
     fn maps(&mut self, at: At<'_>, a: Option<&Map<String, Value>>, b: Option<&Map<String, Value>>) {
         for (key, v) in a.into_iter().flatten() {
-            let other = b.and_then(|b| b.get(key));
-            self.below(fields::field(key), |w| w.value(at.member(key).0, Some(v), other));
+            let child = |w: &mut Self, other| match other {
+                None => w.value(at.member(key).0, Some(v), None),
+                Some(other) => w.changed(at.member(key).0, v, other),
+            };
+            match b.and_then(|b| b.get(key)) {
+                Some(other) if same(v, other) => {}
+                other => self.below(fields::field(key), |w| child(w, other)),
+            }
         }
         for (key, v) in b.into_iter().flatten() {
             if !a.is_some_and(|a| a.contains_key(key)) {
@@ -171,6 +164,31 @@ impl Comparer {
             });
         }
     }
+}
+
+/// What comes or goes with a value as a whole: every place in it.
+fn whole(at: At<'_>, v: &Value) -> Entry {
+    let mut below = Set::default();
+    match (at.shape(Some(v)), v) {
+        (Shape::Map { atomic: false }, Value::Object(map)) => {
+            for (key, v) in map {
+                *below.entry(fields::field(key)) = whole(at.member(key).0, v);
+            }
+        }
+        (Shape::List(items @ (Items::Set | Items::Keys(_) | Items::Key(_))), Value::Array(list)) => {
+            for v in list {
+                let Ok(step) = at.step(items, v) else { continue };
+                // Of items that stand more than once only the place itself counts.
+                let entry = match below.has(&step) {
+                    true => Entry { member: true, below: Set::default() },
+                    false => whole(at.item(), v),
+                };
+                *below.entry(step) = entry;
+            }
+        }
+        _ => {}
+    }
+    Entry { member: true, below }
 }
 
 /// The steps of a list's items in order, each once, and the items of each.
