@@ -1,7 +1,7 @@
 //! A cluster for one test.
 
 use crate::program::{Output, Program};
-use crate::wait::within;
+use crate::wait::{eventually, within};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -144,6 +144,23 @@ impl Cluster {
     pub fn ironclad(&self, args: &[&str]) -> Output {
         let data = self.data_dir().to_string_lossy().into_owned();
         self.ironclad.run(&[args, &["--data-dir", &data]].concat())
+    }
+
+    /// Imports the image with a shell.
+    #[track_caller]
+    pub fn import_busybox(&self) {
+        let archive = self.dir.path().join("busybox.tar");
+        crate::busybox_archive(&archive);
+        self.ironclad(&["image", "import", &archive.to_string_lossy()]).ok();
+    }
+
+    /// Waits until a pod's phase is this one.
+    #[track_caller]
+    pub fn wait_phase(&self, pod: &str, phase: &str) {
+        eventually(&format!("pod {pod} {phase}"), || {
+            let got = self.kubectl(&["get", "pod", pod, "-o", "jsonpath={.status.phase}"]).out;
+            if got == phase { Ok(()) } else { Err(self.kubectl(&["describe", "pod", pod]).out) }
+        });
     }
 
     /// Applies a manifest; fails the test when that fails.

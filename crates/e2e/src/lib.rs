@@ -3,10 +3,12 @@
 //!
 //! `IRONCLAD_BIN`, `KUBECTL_BIN` and `HELM_BIN` name the programs; `cargo xtask e2e` sets them.
 
+mod busybox;
 mod cluster;
 mod program;
 mod wait;
 
+pub use busybox::{IMAGE as BUSYBOX, archive as busybox_archive};
 pub use cluster::{Cluster, Options};
 pub use program::{Output, Program};
 pub use wait::{eventually, within};

@@ -1,7 +1,5 @@
 //! What needs no node: the API under real kubectl.
 
-#![expect(missing_docs, reason = "tests")]
-
 use e2e::{Cluster, eventually};
 
 #[test]

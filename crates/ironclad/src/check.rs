@@ -54,7 +54,9 @@ impl Machine {
             overlay: read("/proc/filesystems").lines().any(|l| l.ends_with("\toverlay")),
             cgroup_v2: v2,
             controllers,
-            namespaces: ["mnt", "pid", "net", "ipc", "uts"].iter().all(|n| Path::new("/proc/self/ns").join(n).exists()),
+            namespaces: ["mnt", "pid", "net", "ipc", "uts"]
+                .iter()
+                .all(|n| Path::new("/proc/self/ns").join(n).exists()),
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
             nft: path.split(':').chain(["/usr/sbin", "/sbin"]).any(|d| Path::new(d).join("nft").is_file()),
             may_lower_oom_score: has_capability(&read("/proc/self/status"), 24),
@@ -70,29 +72,63 @@ impl Machine {
             }
         };
         use Level::{Lacking, Missing};
-        lack(!self.root, Missing, "A node needs root to make namespaces and mounts: start it with sudo, or run the control plane alone with --no-node.");
+        lack(
+            !self.root,
+            Missing,
+            "A node needs root to make namespaces and mounts: start it with sudo, or run the control plane alone with --no-node.",
+        );
         let old = kernel_version(&self.kernel).is_some_and(|v| v < OLDEST_KERNEL);
-        lack(old, Missing, &format!("The kernel is {}, and the runtime needs 5.9 or newer: update it, or run --no-node.", self.kernel));
-        lack(!self.namespaces, Missing, "The kernel has no mount, PID, network, IPC or UTS namespaces: containers cannot be isolated; use a kernel that has them.");
-        lack(!self.overlay, Missing, "The kernel has no overlay file system, from which containers get their root: load it with `modprobe overlay`.");
-        lack(!self.nft, Missing, "The program nft is not installed, so services could not be reached: install the package nftables.");
+        lack(
+            old,
+            Missing,
+            &format!(
+                "The kernel is {}, and the runtime needs 5.9 or newer: update it, or run --no-node.",
+                self.kernel
+            ),
+        );
+        lack(
+            !self.namespaces,
+            Missing,
+            "The kernel has no mount, PID, network, IPC or UTS namespaces: containers cannot be isolated; use a kernel that has them.",
+        );
+        lack(
+            !self.overlay,
+            Missing,
+            "The kernel has no overlay file system, from which containers get their root: load it with `modprobe overlay`.",
+        );
+        lack(
+            !self.nft,
+            Missing,
+            "The program nft is not installed, so services could not be reached: install the package nftables.",
+        );
         for (controller, cost) in [
             ("memory", "memory limits of containers are not enforced"),
             ("cpu", "CPU limits of containers are not enforced"),
             ("pids", "a container can start processes without end"),
         ] {
-            let text = format!("The cgroup controller {controller} is not there: {cost}; enable it on the kernel's command line.");
+            let text = format!(
+                "The cgroup controller {controller} is not there: {cost}; enable it on the kernel's command line."
+            );
             lack(!self.controllers.iter().any(|c| c == controller), Lacking, &text);
         }
-        lack(!self.seccomp, Lacking, "The kernel has no seccomp: system calls of containers are not filtered, and pods that ask for a profile fail.");
-        lack(!self.may_lower_oom_score, Lacking, "This process may not lower oom_score_adj (CAP_SYS_RESOURCE): guaranteed pods are not protected from the kernel's out-of-memory killer.");
+        lack(
+            !self.seccomp,
+            Lacking,
+            "The kernel has no seccomp: system calls of containers are not filtered, and pods that ask for a profile fail.",
+        );
+        lack(
+            !self.may_lower_oom_score,
+            Lacking,
+            "This process may not lower oom_score_adj (CAP_SYS_RESOURCE): guaranteed pods are not protected from the kernel's out-of-memory killer.",
+        );
         found
     }
 }
 
 fn v1_controllers(mounts: &str) -> Vec<String> {
     let known = ["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "hugetlb"];
-    let options = mounts.lines().filter(|l| l.split(' ').nth(2) == Some("cgroup")).filter_map(|l| l.split(' ').nth(3));
+    let options =
+        mounts.lines().filter(|l| l.split(' ').nth(2) == Some("cgroup")).filter_map(|l| l.split(' ').nth(3));
     options.flat_map(|o| o.split(',')).filter(|o| known.contains(o)).map(str::to_owned).collect()
 }
 
@@ -144,7 +180,8 @@ mod tests {
     #[test]
     fn each_lack_is_one_sentence() {
         assert!(good().findings().is_empty());
-        let lacks = Machine { root: false, kernel: "4.19.0".into(), controllers: vec!["cpu".into()], ..good() };
+        let lacks =
+            Machine { root: false, kernel: "4.19.0".into(), controllers: vec!["cpu".into()], ..good() };
         let texts: Vec<String> = lacks.findings().into_iter().map(|f| f.text).collect();
         assert_eq!(texts.len(), 4, "{texts:?}");
         assert!(texts[0].contains("sudo") && texts[1].contains("4.19.0") && texts[2].contains("memory"));

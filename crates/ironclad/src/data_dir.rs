@@ -22,7 +22,9 @@ impl DataDir {
     /// The folder asked for, or the default one. Makes nothing.
     pub(crate) fn new(asked: Option<PathBuf>) -> Result<Self> {
         let root = match asked {
-            Some(dir) => std::path::absolute(&dir).with_context(|| format!("no such path: {}", dir.display()))?,
+            Some(dir) => {
+                std::path::absolute(&dir).with_context(|| format!("no such path: {}", dir.display()))?
+            }
             None if rustix::process::geteuid().is_root() => PathBuf::from("/var/lib/ironclad"),
             None => match std::env::var_os("HOME") {
                 Some(home) => PathBuf::from(home).join(".local/share/ironclad"),
@@ -57,13 +59,20 @@ impl DataDir {
         if rustix::fs::flock(&*file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut holder = String::new();
             let _ = file.read_to_string(&mut holder);
-            let holder = if holder.trim().is_empty() { "another process".into() } else { format!("process {}", holder.trim()) };
+            let holder = if holder.trim().is_empty() {
+                "another process".into()
+            } else {
+                format!("process {}", holder.trim())
+            };
             bail!(
                 "the data directory {} is in use by {holder}; stop that one, or start this one with another --data-dir",
                 self.root.display()
             );
         }
-        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| write!(file, "{}", std::process::id()));
         written.with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Lock { _file: file.try_clone().context("cannot keep the lock")? })
     }
@@ -81,7 +90,9 @@ impl DataDir {
     pub(crate) fn id(&self) -> String {
         // FNV-1a: stable across builds, which the standard hasher is not.
         let bytes = self.root.as_os_str().as_encoded_bytes();
-        let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3));
+        let hash = bytes
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3));
         format!("{:08x}", (hash ^ (hash >> 32)) & 0xffff_ffff)
     }
 
@@ -118,6 +129,11 @@ impl DataDir {
     /// The container runtime's images and containers.
     pub(crate) fn runtime(&self) -> PathBuf {
         self.root.join("runtime")
+    }
+
+    /// The node's images.
+    pub(crate) fn images(&self) -> PathBuf {
+        self.runtime().join("images")
     }
 
     /// Volumes of the built-in provisioner.

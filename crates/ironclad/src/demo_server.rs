@@ -53,7 +53,11 @@ impl Facts {
             "/healthz" | "/readyz" | "/livez" => (200, "ok\n".into()),
             "/" => {
                 let greeting = std::fs::read_to_string(&self.greeting_file).unwrap_or_default();
-                let end = greeting.char_indices().map(|(i, _)| i).find(|i| *i >= MAX_GREETING).unwrap_or(greeting.len());
+                let end = greeting
+                    .char_indices()
+                    .map(|(i, _)| i)
+                    .find(|i| *i >= MAX_GREETING)
+                    .unwrap_or(greeting.len());
                 let (pod, node, version) = (&self.pod, &self.node, &self.version);
                 (200, format!("pod: {pod}\nnode: {node}\nversion: {version}\n{}", &greeting[..end]))
             }
@@ -111,4 +115,32 @@ async fn connection(stream: TcpStream, facts: Arc<Facts>) {
     server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     // A client that goes away is no event here.
     let _ = server.serve_connection(TokioIo::new(stream), service_fn(answer)).await;
+}
+
+/// How long `fetch` waits for an answer.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest answer that `fetch` prints.
+const MAX_ANSWER: u64 = 1 << 20;
+
+/// Prints what an HTTP server says to a GET: `fetch http://HOST[:PORT]/PATH`. What a container without a shell has for
+/// looking around.
+pub(crate) fn fetch(arguments: &[String]) -> Result<()> {
+    use std::io::{Read, Write};
+    use std::net::ToSocketAddrs;
+    let [url] = arguments else { anyhow::bail!("usage: fetch http://HOST[:PORT]/PATH") };
+    let rest = url.strip_prefix("http://").with_context(|| format!("{url} is no http:// address"))?;
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let target = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
+    let mut addresses = target.to_socket_addrs().with_context(|| format!("cannot resolve {host}"))?;
+    let address = addresses.next().with_context(|| format!("{host} has no address"))?;
+    let mut stream = std::net::TcpStream::connect_timeout(&address, FETCH_TIMEOUT)
+        .with_context(|| format!("cannot connect to {address}"))?;
+    stream.set_read_timeout(Some(FETCH_TIMEOUT))?;
+    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(MAX_ANSWER).read_to_string(&mut answer).context("the answer broke off")?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("that was no HTTP answer")?;
+    print!("{body}");
+    let code = head.split(' ').nth(1).unwrap_or_default();
+    if code.starts_with('2') { Ok(()) } else { anyhow::bail!("{url} answered {code}") }
 }

@@ -1,8 +1,9 @@
 //! Settings: what a user may set, and what a cluster keeps from its first start on.
 
+use crate::claims::Claims;
 use crate::cli::Up;
 use crate::data_dir::{DataDir, write_atomically};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use network::address::Ranges;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -41,11 +42,13 @@ impl Settings {
         let file = match &flags.config {
             None => ConfigFile::default(),
             Some(path) => {
-                let bytes = std::fs::read(path).with_context(|| format!("cannot read the config file {}", path.display()))?;
+                let bytes = std::fs::read(path)
+                    .with_context(|| format!("cannot read the config file {}", path.display()))?;
                 let text = String::from_utf8_lossy(&bytes);
                 let read = meta::yaml::decode(&text).map_err(|e| anyhow::anyhow!("{e}"));
                 let decoded = read.with_context(|| format!("{} is neither YAML nor JSON", path.display()))?;
-                serde_json::from_value(decoded.value).with_context(|| format!("in the config file {}", path.display()))?
+                serde_json::from_value(decoded.value)
+                    .with_context(|| format!("in the config file {}", path.display()))?
             }
         };
         let node_name = file.node_name.unwrap_or_else(host_name);
@@ -62,7 +65,8 @@ impl Settings {
 /// The machine's name as a node's: in lower case, what a name can't have replaced.
 pub(crate) fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
-    let clean: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
+    let clean: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
     let clean = clean.trim_matches(['-', '.']).to_owned();
     if clean.is_empty() { "localhost".into() } else { clean }
 }
@@ -85,13 +89,17 @@ impl Cluster {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| {
-                format!("{} is damaged; restore it, or remove the cluster with `ironclad down --purge`", path.display())
+                format!(
+                    "{} is damaged; restore it, or remove the cluster with `ironclad down --purge`",
+                    path.display()
+                )
             }),
         }
     }
 
     /// The cluster of this folder with its API's listener, chosen at the first start. Writes nothing.
-    pub(crate) fn choose(settings: &Settings) -> Result<(Self, TcpListener)> {
+    /// `claims` are those of the machine, where the cluster has a node here.
+    pub(crate) fn choose(settings: &Settings, claims: Option<&Claims>) -> Result<(Self, TcpListener)> {
         let kept = Self::load(&settings.data_dir)?;
         let listener = match (settings.listen, &kept) {
             (Some(asked), _) => bind(asked)?,
@@ -99,15 +107,10 @@ impl Cluster {
             (None, None) => first_free()?,
         };
         let listen = listener.local_addr().context("the listening socket has no address")?;
-        let ranges = match kept {
-            Some(kept) => kept.ranges,
-            None => {
-                let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
-                match Ranges::free(&routes) {
-                    Some(r) => r.index(),
-                    None => bail!("every address range for pods and services is taken by a route of this machine; stop another cluster first"),
-                }
-            }
+        let ranges = match (kept, claims) {
+            (Some(kept), _) => kept.ranges,
+            (None, Some(claims)) => claims.choose()?.index(),
+            (None, None) => 0,
         };
         Ok((Self { listen, ranges }, listener))
     }
@@ -121,7 +124,8 @@ impl Cluster {
 
     /// The cluster's address ranges.
     pub(crate) fn address_ranges(&self) -> Result<Ranges> {
-        Ranges::new(self.ranges).with_context(|| format!("there are no address ranges with number {}", self.ranges))
+        Ranges::new(self.ranges)
+            .with_context(|| format!("there are no address ranges with number {}", self.ranges))
     }
 
     /// The API's address for clients on this machine.
@@ -176,20 +180,20 @@ mod tests {
     fn a_cluster_keeps_its_port_and_ranges() {
         let tmp = tempfile::tempdir().unwrap();
         let s = settings(tmp.path(), None);
-        let (first, listener) = Cluster::choose(&s).unwrap();
+        let (first, listener) = Cluster::choose(&s, None).unwrap();
         s.data_dir.create().unwrap();
         first.save(&s.data_dir).unwrap();
-        let busy = Cluster::choose(&s).unwrap_err().to_string();
+        let busy = Cluster::choose(&s, None).unwrap_err().to_string();
         assert!(busy.contains("in use by another program") && busy.contains("--listen"), "{busy}");
         drop(listener);
-        assert_eq!(Cluster::choose(&s).unwrap().0, first);
+        assert_eq!(Cluster::choose(&s, None).unwrap().0, first);
     }
 
     #[test]
     fn a_second_cluster_takes_the_next_port() {
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (first, _held) = Cluster::choose(&settings(a.path(), None)).unwrap();
-        let (second, _held2) = Cluster::choose(&settings(b.path(), None)).unwrap();
+        let (first, _held) = Cluster::choose(&settings(a.path(), None), None).unwrap();
+        let (second, _held2) = Cluster::choose(&settings(b.path(), None), None).unwrap();
         assert_ne!(first.listen, second.listen);
     }
 
@@ -199,7 +203,8 @@ mod tests {
         let path = tmp.path().join("c.yaml");
         std::fs::write(&path, "listen: 127.0.0.1:7000\nnoNodes: true\n").unwrap();
         let cluster = Flags { data_dir: Some(tmp.path().into()) };
-        let up = Up { cluster, listen: None, write_kubeconfig: None, no_node: false, config: Some(path.clone()) };
+        let up =
+            Up { cluster, listen: None, write_kubeconfig: None, no_node: false, config: Some(path.clone()) };
         let error = format!("{:#}", Settings::new(up.clone(), false).unwrap_err());
         assert!(error.contains("unknown field `noNodes`"), "{error}");
         std::fs::write(&path, "listen: 127.0.0.1:7000\nnoNode: true\n").unwrap();

@@ -1,0 +1,107 @@
+//! `ironclad down`: stops a cluster's containers; with `--purge` removes everything it left on the machine.
+
+use crate::claims::Claims;
+use crate::cli::Down;
+use crate::data_dir::DataDir;
+use crate::node::Node;
+use crate::runtime_process;
+use crate::settings::{Cluster, host_name};
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// How long a running `up` may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// Between two looks.
+const PACE: Duration = Duration::from_millis(20);
+
+/// Stops the cluster of a data directory.
+pub(crate) fn run(flags: Down) -> Result<()> {
+    crate::progress::start_logging();
+    let dir = DataDir::new(flags.cluster.data_dir)?;
+    if !dir.root().exists() {
+        bail!("there is no cluster in {}", dir.root().display());
+    }
+    stop_server(&dir)?;
+    let _lock = dir.lock()?;
+    let cluster = Cluster::load(&dir)?;
+    let root = rustix::process::geteuid().is_root();
+    if let Some(cluster) = cluster.filter(|_| root) {
+        stop_node(&dir, &cluster, flags.purge)?;
+    }
+    if flags.purge {
+        remove(&dir)?;
+        println!("nothing of the cluster in {} is left", dir.root().display());
+    } else {
+        println!("the cluster in {} is stopped; its data is kept", dir.root().display());
+    }
+    Ok(())
+}
+
+/// Ends a running `up`, and waits until it has let go of the data directory.
+fn stop_server(dir: &DataDir) -> Result<()> {
+    let start = Instant::now();
+    while let Some(pid) = dir.holder() {
+        let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+        let pid = pid.context("the data directory is held by something that is no process")?;
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        if start.elapsed() > STOP_TIMEOUT {
+            bail!(
+                "process {} did not stop within {} s; end it by hand",
+                pid.as_raw_nonzero(),
+                STOP_TIMEOUT.as_secs()
+            );
+        }
+        pause();
+    }
+    Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the pace of looking at a condition, with a deadline around it"
+)]
+fn pause() {
+    std::thread::sleep(PACE);
+}
+
+fn stop_node(dir: &DataDir, cluster: &Cluster, purge: bool) -> Result<()> {
+    let ranges = cluster.address_ranges()?;
+    runtime_process::stop(dir)?;
+    let config = runtime_process::config(dir, &ranges.pods())?;
+    if !purge {
+        return runtime::stop_all(config).context("some containers could not be stopped");
+    }
+    runtime::purge(config).context("some containers could not be removed")?;
+    let node = Node { dir: dir.clone(), name: host_name(), ranges, open: false };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime
+        .block_on(network::proxy::purge(&node.proxy()))
+        .context("the service rules could not be removed")?;
+    Claims::open()?.release(ranges, dir);
+    Ok(())
+}
+
+/// Unmounts what is mounted below the cluster's folders, then removes them.
+fn remove(dir: &DataDir) -> Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mut below: Vec<&str> = mounts.lines().filter_map(|l| l.split(' ').nth(1)).collect();
+    below.retain(|m| {
+        [dir.root().to_path_buf(), dir.run()].iter().any(|d| std::path::Path::new(m).starts_with(d))
+    });
+    // The deepest first.
+    below.sort_by_key(|m| std::cmp::Reverse(m.len()));
+    for mount in below {
+        rustix::mount::unmount(mount, rustix::mount::UnmountFlags::DETACH)
+            .with_context(|| format!("cannot unmount {mount}"))?;
+    }
+    for folder in [dir.run(), dir.root().to_path_buf()] {
+        match fs::remove_dir_all(&folder) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(e).with_context(|| format!("cannot remove {}", folder.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! `ironclad image`: the images of a cluster's node. The store can be used beside a running cluster.
+
+use crate::cli::{Cluster, Image as Command};
+use crate::data_dir::DataDir;
+use crate::demo_image;
+use anyhow::{Context, Result, bail};
+use image::{Image, Reference, Store};
+use std::sync::Arc;
+
+fn open(cluster: Cluster) -> Result<Store> {
+    let dir = DataDir::new(cluster.data_dir)?;
+    if !rustix::process::geteuid().is_root() {
+        bail!("images are unpacked with their owners and devices, which needs root: use sudo");
+    }
+    Store::open(&dir.images())
+        .with_context(|| format!("cannot open the images of {}", dir.root().display()))
+}
+
+/// Carries out one of the commands.
+pub(crate) fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Import { cluster, file } => {
+            let images = image::archive::import(&open(cluster)?, &file)
+                .with_context(|| format!("cannot import {}", file.display()))?;
+            images.iter().for_each(|i| println!("{}", label(i)));
+        }
+        Command::Pull { cluster, reference } => {
+            let store = open(cluster)?;
+            let name = Reference::parse(&reference)?;
+            let image = match name.registry == "ironclad.local" {
+                true => image::builtin::ensure(&store, &demo_image::recipe())?,
+                false => {
+                    let runtime =
+                        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+                    runtime.block_on(image::registry::pull(Arc::new(store), &name, None))?
+                }
+            };
+            println!("{}", label(&image));
+        }
+        Command::List { cluster } => list(&open(cluster)?)?,
+        Command::Remove { cluster, reference } => {
+            let store = open(cluster)?;
+            if store.find(&reference)?.is_none() {
+                bail!("there is no image {reference:?} here; `ironclad image list` shows what there is");
+            }
+            store.remove(&reference)?;
+        }
+    }
+    Ok(())
+}
+
+fn label(image: &Image) -> String {
+    image.tags.first().or(image.digests.first()).unwrap_or(&image.id).clone()
+}
+
+fn list(store: &Store) -> Result<()> {
+    println!("{:<60}  {:<14}  SIZE", "IMAGE", "ID");
+    for image in store.list()? {
+        let id = image.id.trim_start_matches("sha256:").chars().take(12).collect::<String>();
+        let size = format!("{:.1} MB", image.size as f64 / 1e6);
+        let names = if image.tags.is_empty() { vec!["<none>".to_owned()] } else { image.tags };
+        names.iter().for_each(|n| println!("{n:<60}  {id:<14}  {size}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! The container runtime as a process of its own: the same binary in its own session, which goes on when the control
+//! plane ends, is killed or is replaced.
+
+use crate::data_dir::DataDir;
+use crate::demo_image;
+use anyhow::{Context, Result, bail};
+use runtime::{OciImages, RuntimeConfig};
+use std::fs::{self, File};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The first argument that makes the binary the runtime.
+pub(crate) const ARGUMENT: &str = "runtime-process";
+/// How long the runtime may take until its socket answers.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two looks at the socket.
+const PACE: Duration = Duration::from_millis(2);
+
+/// The name of this cluster's bridge.
+pub(crate) fn bridge(dir: &DataDir) -> String {
+    format!("ic-{}", dir.id())
+}
+
+/// How the runtime of a data directory is set up.
+pub(crate) fn config(dir: &DataDir, pods: &str) -> Result<RuntimeConfig> {
+    let state = dir.run().join("runtime");
+    let images = OciImages::open(&dir.images(), &state, Arc::new(|name| (name.repository == demo_image::REPOSITORY).then(demo_image::recipe))).context("cannot open the image store")?;
+    Ok(RuntimeConfig {
+        instance: dir.id(),
+        root: dir.runtime(),
+        state,
+        socket: dir.runtime_socket(),
+        not_masqueraded: vec![pods.to_owned()],
+        images: Arc::new(images),
+    })
+}
+
+/// The process: `ironclad runtime-process DATA_DIR POD_NETWORK`.
+pub(crate) fn main(arguments: &[String]) -> Result<()> {
+    let [data_dir, pods] = arguments else { bail!("the runtime's process is started by `ironclad up`") };
+    crate::progress::start_logging();
+    // Leader of its own session: no terminal's Ctrl-C and no hang-up reaches it.
+    let _ = rustix::process::setsid();
+    let dir = DataDir::new(Some(PathBuf::from(data_dir)))?;
+    runtime::run(config(&dir, pods)?).context("the container runtime failed")
+}
+
+/// Whether a runtime answers.
+fn answers(dir: &DataDir) -> bool {
+    UnixStream::connect(dir.runtime_socket()).is_ok()
+}
+
+/// Makes sure that the runtime runs: takes over the one that does, or starts one.
+pub(crate) async fn ensure(dir: &DataDir, pods: &str) -> Result<()> {
+    if answers(dir) {
+        return Ok(());
+    }
+    let log = dir.root().join("log");
+    fs::create_dir_all(&log).with_context(|| format!("cannot make {}", log.display()))?;
+    let path = log.join("runtime.log");
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut command = Command::new(program);
+    command.arg(ARGUMENT).arg(dir.root()).arg(pods);
+    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).current_dir("/");
+    let mut child = command.spawn().context("cannot start the container runtime")?;
+    let start = Instant::now();
+    loop {
+        if answers(dir) {
+            // The runtime outlives us, but while we live somebody must collect it if it ends first.
+            std::thread::Builder::new().name("runtime-wait".into()).spawn(move || child.wait())?;
+            return Ok(());
+        }
+        if let Some(status) = child.try_wait().context("cannot wait for the container runtime")? {
+            bail!("the container runtime ended at once ({status}); its words are in {}", path.display());
+        }
+        if start.elapsed() > START_TIMEOUT {
+            bail!(
+                "the container runtime did not answer within {} s; see {}",
+                START_TIMEOUT.as_secs(),
+                path.display()
+            );
+        }
+        tokio::time::sleep(PACE).await;
+    }
+}
+
+/// The runtime's process id, if one runs.
+fn pid(dir: &DataDir) -> Option<i32> {
+    let peer = rustix::net::sockopt::socket_peercred(UnixStream::connect(dir.runtime_socket()).ok()?).ok()?;
+    Some(peer.pid.as_raw_nonzero().get())
+}
+
+/// Ends the runtime's process, if one runs; its containers go on.
+pub(crate) fn stop(dir: &DataDir) -> Result<()> {
+    let Some(pid) = pid(dir).and_then(rustix::process::Pid::from_raw) else { return Ok(()) };
+    let handle = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    let Ok(handle) = handle else { return Ok(()) };
+    let mut poll = [rustix::event::PollFd::new(&handle, rustix::event::PollFlags::IN)];
+    let patience = rustix::time::Timespec { tv_sec: 10, tv_nsec: 0 };
+    if rustix::event::poll(&mut poll, Some(&patience)).unwrap_or(0) == 0 {
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL)
+            .context("cannot end the container runtime")?;
+        rustix::event::poll(&mut poll, Some(&patience)).context("the container runtime did not end")?;
+    }
+    Ok(())
+}
