@@ -40,9 +40,12 @@ fn lines(faults: &[meta::FieldError]) -> String {
 
 #[test]
 fn pods() {
-    check("{apiVersion: v1, kind: Pod, metadata: {name: x}}", expect![[r#"
+    check(
+        "{apiVersion: v1, kind: Pod, metadata: {name: x}}",
+        expect![[r#"
         spec.containers: Required value
-    "#]]);
+    "#]],
+    );
     check(
         "
 apiVersion: v1
@@ -193,17 +196,29 @@ spec:
   containers: [{name: a, image: x:1}]
 ";
     check_update(pod, &pod.replace("x:1", "x:2"), expect![""]);
-    check_update(pod, &pod.replace("node-a", "node-b"), expect![[r#"
+    check_update(
+        pod,
+        &pod.replace("node-a", "node-b"),
+        expect![[r#"
         spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)
           nodeName: "node-a" -> "node-b"
-    "#]]);
-    check_update(pod, &pod.replace("[{name: a", "[{name: b, image: y}, {name: a"), expect![[r#"
+    "#]],
+    );
+    check_update(
+        pod,
+        &pod.replace("[{name: a", "[{name: b, image: y}, {name: a"),
+        expect![[r#"
         spec.containers: Forbidden: pod updates may not add or remove containers
-    "#]]);
-    check_update(pod, &pod.replace("image: x:1", "image: x:1, command: [sh]"), expect![[r#"
+    "#]],
+    );
+    check_update(
+        pod,
+        &pod.replace("image: x:1", "image: x:1, command: [sh]"),
+        expect![[r#"
         spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)
           containers[0].command: null -> ["sh"]
-    "#]]);
+    "#]],
+    );
 }
 
 const DEPLOYMENT: &str = "
@@ -220,15 +235,24 @@ spec:
 #[test]
 fn workloads() {
     check(DEPLOYMENT, expect![""]);
-    check("{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}}", expect![[r#"
+    check(
+        "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}}",
+        expect![[r#"
         spec.selector: Required value
         spec.template.spec.containers: Required value
-    "#]]);
-    check(&DEPLOYMENT.replace("labels: {app: web}", "labels: {app: other}"), expect![[r#"
-        spec.template.metadata.labels: Invalid value: {"app":"other"}: `selector` does not match template `labels`
-    "#]]);
+    "#]],
+    );
     check(
-        &DEPLOYMENT.replace("spec:\n  sel", "spec:\n  replicas: -1\n  strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 0%}}\n  sel"),
+        &DEPLOYMENT.replace("labels: {app: web}", "labels: {app: other}"),
+        expect![[r#"
+        spec.template.metadata.labels: Invalid value: {"app":"other"}: `selector` does not match template `labels`
+    "#]],
+    );
+    check(
+        &DEPLOYMENT.replace(
+            "spec:\n  sel",
+            "spec:\n  replicas: -1\n  strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 0%}}\n  sel",
+        ),
         expect![[r#"
             spec.replicas: Invalid value: -1: must be greater than or equal to 0
             spec.strategy.rollingUpdate.maxUnavailable: Invalid value: "0%": may not be 0 when `maxSurge` is 0
@@ -241,14 +265,22 @@ fn workloads() {
             spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in ReplicaSet is not Supported
         "#]],
     );
-    check_update(DEPLOYMENT, &DEPLOYMENT.replace("app: web", "app: two"), expect![[r#"
+    check_update(
+        DEPLOYMENT,
+        &DEPLOYMENT.replace("app: web", "app: two"),
+        expect![[r#"
         spec.selector: Invalid value: {"matchLabels":{"app":"two"}}: field is immutable
-    "#]]);
+    "#]],
+    );
     let set = DEPLOYMENT.replace("Deployment", "StatefulSet");
     check(&set, expect![""]);
-    check_update(&set, &set.replace("spec:\n  sel", "spec:\n  serviceName: other\n  sel"), expect![[r#"
+    check_update(
+        &set,
+        &set.replace("spec:\n  sel", "spec:\n  serviceName: other\n  sel"),
+        expect![[r#"
         spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden
-    "#]]);
+    "#]],
+    );
     check(
         "
 apiVersion: batch/v1
@@ -318,13 +350,20 @@ spec:
             spec.externalTrafficPolicy: Invalid value: "Local": may only be set for externally-accessible services
         "#]],
     );
-    check("{apiVersion: v1, kind: Service, metadata: {name: x}, spec: {type: ExternalName, externalName: -x}}", expect![[r#"
+    check(
+        "{apiVersion: v1, kind: Service, metadata: {name: x}, spec: {type: ExternalName, externalName: -x}}",
+        expect![[r#"
         spec.externalName: Invalid value: "-x": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
-    "#]]);
+    "#]],
+    );
     let service = "{apiVersion: v1, kind: Service, metadata: {name: x}, spec: {clusterIP: 10.0.0.1, ports: [{port: 80}]}}";
-    check_update(service, &service.replace("0.0.1", "0.0.2"), expect![[r#"
+    check_update(
+        service,
+        &service.replace("0.0.1", "0.0.2"),
+        expect![[r#"
         spec.clusterIPs[0]: Invalid value: ["10.0.0.2"]: may not change once set
-    "#]]);
+    "#]],
+    );
     check(
         "
 apiVersion: networking.k8s.io/v1
@@ -349,9 +388,12 @@ spec:
             spec.rules[1].host: Invalid value: "*.*.example.com": a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is '\*\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
         "#]],
     );
-    check("{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: x}, spec: {}}", expect![[r#"
+    check(
+        "{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: x}, spec: {}}",
+        expect![[r#"
         spec: Invalid value: null: either `defaultBackend` or `rules` must be specified
-    "#]]);
+    "#]],
+    );
     check(
         "
 apiVersion: networking.k8s.io/v1
@@ -380,32 +422,52 @@ spec:
 
 #[test]
 fn configuration_and_policy() {
-    check("{apiVersion: v1, kind: ConfigMap, metadata: {name: x}, data: {'a b': c}, binaryData: {x: '!'}}", expect![[r#"
+    check(
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}, data: {'a b': c}, binaryData: {x: '!'}}",
+        expect![[r#"
         data[a b]: Invalid value: "a b": a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')
         binaryData[x]: Invalid value: "<contents redacted>": illegal base64 data
-    "#]]);
+    "#]],
+    );
     let map = "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}, immutable: true, data: {a: b}}";
-    check_update(map, &map.replace("a: b", "a: c"), expect![[r#"
+    check_update(
+        map,
+        &map.replace("a: b", "a: c"),
+        expect![[r#"
         data: Forbidden: field is immutable when `immutable` is set
-    "#]]);
-    check("{apiVersion: v1, kind: Secret, metadata: {name: x}, type: kubernetes.io/tls, stringData: {a: b}}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{apiVersion: v1, kind: Secret, metadata: {name: x}, type: kubernetes.io/tls, stringData: {a: b}}",
+        expect![[r#"
         data[tls.crt]: Required value
         data[tls.key]: Required value
-    "#]]);
+    "#]],
+    );
     let secret = "{apiVersion: v1, kind: Secret, metadata: {name: x}, type: a/b}";
-    check_update(secret, &secret.replace("a/b", "a/c"), expect![[r#"
+    check_update(
+        secret,
+        &secret.replace("a/b", "a/c"),
+        expect![[r#"
         type: Invalid value: "a/c": field is immutable
-    "#]]);
-    check("{apiVersion: v1, kind: Namespace, metadata: {name: A.b}}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{apiVersion: v1, kind: Namespace, metadata: {name: A.b}}",
+        expect![[r#"
         metadata.name: Invalid value: "A.b": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
-    "#]]);
-    check("{apiVersion: v1, kind: ResourceQuota, metadata: {name: x}, spec: {hard: {pods: 1500m, gpus: 1, cpu: -1}, scopes: [Odd]}}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{apiVersion: v1, kind: ResourceQuota, metadata: {name: x}, spec: {hard: {pods: 1500m, gpus: 1, cpu: -1}, scopes: [Odd]}}",
+        expect![[r#"
         spec.hard[cpu]: Invalid value: "-1": must be greater than or equal to 0
         spec.hard[gpus]: Invalid value: "gpus": must be a standard resource type or fully qualified
         spec.hard[gpus]: Invalid value: "gpus": must be a standard resource for quota
         spec.hard[pods]: Invalid value: "1500m": must be an integer
         spec.scopes: Invalid value: ["Odd"]: unsupported scope
-    "#]]);
+    "#]],
+    );
     check(
         "
 apiVersion: v1
@@ -450,17 +512,26 @@ subjects: [{kind: ServiceAccount, name: x}, {kind: Robot, name: y}]
             subjects[1].kind: Unsupported value: "Robot": supported values: "ServiceAccount", "User", "Group"
         "#]],
     );
-    check("{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: x}, spec: {minAvailable: 101%, maxUnavailable: -1}}", expect![[r#"
+    check(
+        "{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: x}, spec: {minAvailable: 101%, maxUnavailable: -1}}",
+        expect![[r#"
         spec: Invalid value: {"maxUnavailable":-1,"minAvailable":"101%"}: minAvailable and maxUnavailable cannot be both set
         spec.minAvailable: Invalid value: "101%": must not be greater than 100%
         spec.maxUnavailable: Invalid value: -1: must be greater than or equal to 0
-    "#]]);
-    check("{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: system-mine}, value: 5}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: system-mine}, value: 5}",
+        expect![[r#"
         metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: system-mine is not a known system priority class
-    "#]]);
-    check("{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: mine}, value: 2000000000}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: mine}, value: 2000000000}",
+        expect![[r#"
         value: Forbidden: maximum allowed value of a user defined priority is 1000000000
-    "#]]);
+    "#]],
+    );
     check(
         "
 apiVersion: autoscaling/v2
@@ -486,29 +557,42 @@ spec:
 
 #[test]
 fn storage() {
-    check("{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: x}, spec: {accessModes: [Everyone]}}", expect![[r#"
+    check(
+        "{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: x}, spec: {accessModes: [Everyone]}}",
+        expect![[r#"
         spec.accessModes: Unsupported value: "Everyone": supported values: "ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"
         spec.resources[storage]: Required value
-    "#]]);
+    "#]],
+    );
     let claim = "
 apiVersion: v1
 kind: PersistentVolumeClaim
 metadata: {name: x}
 spec: {accessModes: [ReadWriteOnce], volumeName: v, storageClassName: s, resources: {requests: {storage: 2Gi}}}
 ";
-    check_update(claim, &claim.replace("2Gi", "1Gi"), expect![[r#"
+    check_update(
+        claim,
+        &claim.replace("2Gi", "1Gi"),
+        expect![[r#"
         spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims
         spec.resources.requests.storage: Forbidden: field can not be less than status.capacity
-    "#]]);
-    check("{apiVersion: v1, kind: PersistentVolume, metadata: {name: x}, spec: {capacity: {storage: 0}, local: {path: /x}}}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{apiVersion: v1, kind: PersistentVolume, metadata: {name: x}, spec: {capacity: {storage: 0}, local: {path: /x}}}",
+        expect![[r#"
         spec.accessModes: Required value
         spec.capacity[storage]: Invalid value: "0": must be greater than zero
         spec.nodeAffinity: Required value: Local volume requires node affinity
-    "#]]);
-    check("{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: x}, reclaimPolicy: Keep}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: x}, reclaimPolicy: Keep}",
+        expect![[r#"
         provisioner: Required value
         reclaimPolicy: Unsupported value: "Keep": supported values: "Delete", "Retain"
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
