@@ -109,6 +109,8 @@ pub struct Platform {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Manifest {
+    /// 2 for everything in use; 1 is docker's first form.
+    pub schema_version: u32,
     /// Type, where given.
     pub media_type: String,
     /// The configuration, in a manifest.

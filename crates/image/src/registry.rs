@@ -176,13 +176,12 @@ async fn manifest(
     let (mut bytes, top) = from.manifest(&name, digest).await?;
     for _ in 0..=MAX_INDEX_DEPTH {
         let manifest = Manifest::parse(&bytes)?;
-        if manifest.media_type.contains("manifest.v1+") {
-            return Err(Refusal::last(format!(
-                "media type {:?} is no longer supported, please rebuild the image as \
-                 \"application/vnd.docker.distribution.manifest.v2+json\" or \
+        if manifest.schema_version == 1 {
+            return Err(Refusal::last(
+                "media type \"application/vnd.docker.distribution.manifest.v1+prettyjws\" is no longer supported, please \
+                 rebuild the image as \"application/vnd.docker.distribution.manifest.v2+json\" or \
                  \"application/vnd.oci.image.manifest.v1+json\"",
-                manifest.media_type
-            )));
+            ));
         }
         if manifest.config.is_some() {
             return Ok((manifest, top));

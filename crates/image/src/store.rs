@@ -168,7 +168,9 @@ impl Store {
         let to = self.layer_dir(&id.hex());
         // The size belongs to the layer, and must be known again when the layer is shared.
         let size_file = to.with_extension("size");
-        write_atomically(&size_file, size.to_string().as_bytes())?;
+        let part = staging.path().with_extension("size");
+        write(&part, size.to_string().as_bytes())?;
+        fs::rename(&part, &size_file).map_err(Error::at(&size_file))?;
         match fs::rename(staging.path(), &to) {
             Ok(()) => {}
             Err(_) if to.is_dir() => {}
@@ -305,7 +307,7 @@ impl Store {
         let mut index = (*self.index()?).clone();
         change(&mut index);
         let json = serde_json::to_vec(&index).map_err(Error::content)?;
-        write_atomically(&self.index_path(), &json)
+        replace(&self.index_path(), &json)
     }
 }
 
@@ -338,11 +340,16 @@ fn position(index: &Index, reference: &str) -> Option<usize> {
     by_id.next().is_none().then_some(first.0)
 }
 
-fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let part = path.with_extension(format!("part{}", std::process::id()));
-    let mut file = File::create(&part).map_err(Error::at(&part))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::at(&part))?;
+/// Replaces a file that is changed under the store's lock only.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let part = path.with_extension("part");
+    write(&part, bytes)?;
     fs::rename(&part, path).map_err(Error::at(path))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut file = File::create(path).map_err(Error::at(path))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::at(path))
 }
 
 #[cfg(test)]
