@@ -112,20 +112,29 @@ mod tests {
 
     #[test]
     fn claims_are_made_for_the_pod_alone() {
-        check([pod()], expect![[r#"
+        check(
+            [pod()],
+            expect![[r#"
             create persistentvolumeclaims x/p-a {"metadata":{"labels":{"k":"v"},"ownerReferences":["Pod/p"]},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}}
               or: Warning FailedBinding Pod/p ephemeral volume a: create PVC p-a: {}
             create persistentvolumeclaims x/p-b {"metadata":{"ownerReferences":["Pod/p"]},"spec":{}}
               or: Warning FailedBinding Pod/p ephemeral volume b: create PVC p-b: {}
-        "#]]);
-        check([pod(), claim("p-uid")], expect![[r#"
+        "#]],
+        );
+        check(
+            [pod(), claim("p-uid")],
+            expect![[r#"
             create persistentvolumeclaims x/p-b {"metadata":{"ownerReferences":["Pod/p"]},"spec":{}}
               or: Warning FailedBinding Pod/p ephemeral volume b: create PVC p-b: {}
-        "#]]);
-        check([pod(), claim("other")], expect![[r#"
+        "#]],
+        );
+        check(
+            [pod(), claim("other")],
+            expect![[r#"
             event Warning FailedBinding Pod/p ephemeral volume a: PVC x/p-a was not created for pod x/p (pod is not owner)
             again in 60 s
-        "#]]);
+        "#]],
+        );
         let mut going = pod();
         going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
         check([going], expect![[""]]);

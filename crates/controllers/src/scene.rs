@@ -61,6 +61,11 @@ impl Scene {
         self.caches.apply(slot, Feed::Delete(decoded));
     }
 
+    /// Lets `look` see what a controller sees.
+    pub(crate) fn map(&self, look: impl FnOnce(client::View<'_>)) {
+        look(self.caches.view());
+    }
+
     /// The plan for `namespace/name` (or `name`).
     pub(crate) fn plan(&self, controller: &dyn Controller, key: &str) -> Plan {
         let (namespace, name) = key.split_once('/').unwrap_or(("", key));
