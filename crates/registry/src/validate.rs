@@ -29,6 +29,7 @@ pub(crate) mod service;
 pub(crate) mod storage;
 mod tolerations;
 mod volume;
+pub(crate) mod warnings;
 pub(crate) mod webhooks;
 pub(crate) mod workload;
 

@@ -633,3 +633,40 @@ spec:
         "#]],
     );
 }
+
+#[test]
+fn warnings() {
+    let (kind, pod) = read(
+        "
+apiVersion: v1
+kind: Pod
+metadata: {name: a.b}
+spec:
+  nodeSelector: {beta.kubernetes.io/os: linux}
+  terminationGracePeriodSeconds: -1
+  containers:
+  - name: a
+    image: x
+    ports: [{containerPort: 80, name: p}]
+    env: [{name: A, value: b}, {name: A, value: c}, {name: A, value: '$(A) more'}]
+    resources: {limits: {memory: 100m}}
+  - {name: b, image: x, ports: [{containerPort: 80, name: p}]}
+  volumes: [{name: g, gitRepo: {repository: x}}]
+",
+    );
+    expect![[r#"
+        metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: [must not contain dots]
+        spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use "kubernetes.io/os" instead
+        spec.volumes[0].gitRepo: deprecated in v1.11, and disabled by default in v1.33+
+        spec.containers[0].resources.limits[memory]: fractional byte value "100m" is invalid, must be an integer
+        spec.containers[0].resources.requests[memory]: fractional byte value "100m" is invalid, must be an integer
+        spec.containers[0].env[1]: hides previous definition of "A", which may be dropped when using apply
+        spec.containers[1].ports[0]: duplicate port definition with spec.containers[0].ports[0]
+        spec.containers[1].ports[0]: duplicate port name "p" with spec.containers[0].ports[0], services and probes that select ports by name will use spec.containers[0].ports[0]
+        spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"#]].assert_eq(&(kind.strategy.warnings)(&pod, None).join("\n"));
+    let (kind, deployment) =
+        read(&DEPLOYMENT.replace("spec: {con", "spec: {imagePullSecrets: [{name: a}, {name: a}], con"));
+    expect![[r#"spec.template.spec.imagePullSecrets[1].name: duplicate name "a""#]]
+        .assert_eq(&(kind.strategy.warnings)(&deployment, None).join("\n"));
+    assert_eq!((kind.strategy.warnings)(&deployment, Some(&deployment)), Vec::<String>::new());
+}

@@ -66,11 +66,6 @@ impl<'a> At<'a> {
         Self { value, step: Rc::new(Step::Field(self.step.clone(), field)) }
     }
 
-    /// The same value, said to stand at a field below: where upstream's paths are like that.
-    pub(crate) fn named(&self, field: &'static str) -> Self {
-        Self { value: self.value, step: Rc::new(Step::Field(self.step.clone(), field)) }
-    }
-
     /// The items of a list.
     pub(crate) fn items(&self) -> impl Iterator<Item = Self> + use<'a> {
         let items = self.value.as_array().map_or(&[][..], Vec::as_slice);

@@ -30,6 +30,7 @@ pub(super) fn kind() -> Kind {
 
 static STRATEGY: Strategy = Strategy {
     default,
+    warnings: crate::validate::warnings::workload,
     prepare_for_create: |o, _| {
         let first =
             o.metadata.annotations.get(TEMPLATE_GENERATION).cloned().unwrap_or_else(|| "1".to_owned());

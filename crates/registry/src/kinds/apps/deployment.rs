@@ -25,6 +25,7 @@ pub(super) fn kind() -> Kind {
 
 static STRATEGY: Strategy = Strategy {
     default,
+    warnings: crate::validate::warnings::workload,
     validate: validate_deployment,
     update: Update { validate: validate_deployment_update, ..WHOLE },
     ..PLAIN

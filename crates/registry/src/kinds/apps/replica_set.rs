@@ -35,6 +35,7 @@ pub(super) fn kind() -> Kind {
 
 static STRATEGY: Strategy = Strategy {
     default,
+    warnings: crate::validate::warnings::workload,
     validate: validate_replica_set,
     update: Update { validate: validate_replica_set_update, ..WHOLE },
     ..PLAIN

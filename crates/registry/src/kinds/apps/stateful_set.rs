@@ -22,6 +22,7 @@ pub(super) fn kind() -> Kind {
 
 static STRATEGY: Strategy = Strategy {
     default,
+    warnings: crate::validate::warnings::workload,
     validate: validate_stateful_set,
     update: Update { validate: validate_stateful_set_update, ..WHOLE },
     ..PLAIN

@@ -33,8 +33,13 @@ pub(super) fn kind() -> Kind {
         .strategy(&STRATEGY)
 }
 
-static STRATEGY: Strategy =
-    Strategy { default, validate: validate_cron_job, validate_create: validate_new_cron_job, ..PLAIN };
+static STRATEGY: Strategy = Strategy {
+    default,
+    warnings: crate::validate::warnings::cron_job,
+    validate: validate_cron_job,
+    validate_create: validate_new_cron_job,
+    ..PLAIN
+};
 
 fn default(o: &mut Object) {
     let spec = part(o, "spec");

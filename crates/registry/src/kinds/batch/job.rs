@@ -24,6 +24,7 @@ pub(super) fn kind() -> Kind {
 
 static STRATEGY: Strategy = Strategy {
     default,
+    warnings: crate::validate::warnings::workload,
     prepare_for_create: |o, _: &Context| generate_selector(o),
     validate: validate_job,
     update: Update { validate: validate_job_update, ..WHOLE },

@@ -20,6 +20,7 @@ pub(super) fn kind() -> Kind {
 
 static STRATEGY: Strategy = Strategy {
     default,
+    warnings: crate::validate::warnings::endpoints,
     validate: crate::validate::network::validate_endpoints,
     create_on_update: true,
     ..PLAIN

@@ -42,6 +42,7 @@ static STRATEGY: Strategy = Strategy {
     validate_create: validate::validate_new_pod,
     update: Update { validate: validate::validate_pod_update, ..WHOLE },
     grace,
+    warnings: crate::validate::warnings::pod,
     ..PLAIN
 };
 

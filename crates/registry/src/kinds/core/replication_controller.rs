@@ -34,6 +34,7 @@ pub(super) fn kind() -> Kind {
 
 static STRATEGY: Strategy = Strategy {
     default,
+    warnings: crate::validate::warnings::workload,
     validate: crate::validate::workload::validate_replication_controller,
     dependents: Dependents::Orphan,
     ..PLAIN

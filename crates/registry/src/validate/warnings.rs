@@ -1,0 +1,179 @@
+//! What is allowed but most likely not meant (`pkg/api/pod/warnings.go`, `pkg/api/node/util.go`).
+
+use super::at::At;
+use crate::pod::defaults::CONTAINER_LISTS;
+use meta::{FieldPath, Object};
+use std::collections::BTreeMap;
+
+/// Labels of nodes that have other names by now: old, since, new.
+const OLD_LABELS: [(&str, &str, &str); 5] = [
+    ("beta.kubernetes.io/arch", "v1.14", "kubernetes.io/arch"),
+    ("beta.kubernetes.io/os", "v1.14", "kubernetes.io/os"),
+    ("failure-domain.beta.kubernetes.io/region", "v1.17", "topology.kubernetes.io/region"),
+    ("failure-domain.beta.kubernetes.io/zone", "v1.17", "topology.kubernetes.io/zone"),
+    ("beta.kubernetes.io/instance-type", "v1.17", "node.kubernetes.io/instance-type"),
+];
+/// Volumes that nothing mounts any more: field, and what to say.
+const OLD_VOLUMES: [(&str, &str); 9] = [
+    ("photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
+    ("gitRepo", "deprecated in v1.11, and disabled by default in v1.33+"),
+    ("scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
+    ("flocker", "deprecated in v1.22, non-functional in v1.25+"),
+    ("storageos", "deprecated in v1.22, non-functional in v1.25+"),
+    ("quobyte", "deprecated in v1.22, non-functional in v1.25+"),
+    ("glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
+    ("cephfs", "deprecated in v1.28, non-functional in v1.31+"),
+    ("rbd", "deprecated in v1.28, non-functional in v1.31+"),
+];
+const NO_POD: &str = "a null labelSelector results in matching no pod";
+
+/// Warnings for a new pod; updates are frequent and not by people.
+pub(crate) fn pod(new: &Object, old: Option<&Object>) -> Vec<String> {
+    if old.is_some() {
+        return Vec::new();
+    }
+    let mut out = Vec::new();
+    let rule = meta::names::dns1123_label(&new.metadata.name);
+    if !rule.is_empty() {
+        let text = "this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is \
+                    recommended";
+        out.push(format!("metadata.name: {text}: [{}]", rule.join(" ")));
+    }
+    spec(&At::top(new, "spec"), &mut out);
+    out
+}
+
+/// Warnings for what runs pods from `spec.template`.
+pub(crate) fn workload(new: &Object, old: Option<&Object>) -> Vec<String> {
+    of_template(new, old, &["spec", "template"])
+}
+
+/// Warnings for what makes jobs from `spec.jobTemplate`.
+pub(crate) fn cron_job(new: &Object, old: Option<&Object>) -> Vec<String> {
+    of_template(new, old, &["spec", "jobTemplate", "spec", "template"])
+}
+
+fn of_template(new: &Object, old: Option<&Object>, path: &[&str]) -> Vec<String> {
+    let mut out = Vec::new();
+    let Some(template) = new.get(path).filter(|t| old.and_then(|o| o.get(path)) != Some(t)) else {
+        return out;
+    };
+    spec(&At::new(template, FieldPath::new(&path.join("."))).get("spec"), &mut out);
+    out
+}
+
+/// Endpoints live on in EndpointSlices.
+pub(crate) fn endpoints(_: &Object, _: Option<&Object>) -> Vec<String> {
+    vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned()]
+}
+
+fn say(at: &At<'_>, text: impl std::fmt::Display, out: &mut Vec<String>) {
+    out.push(format!("{}: {text}", at.path()));
+}
+
+fn old_label(key: &str) -> Option<String> {
+    let (_, since, new) = OLD_LABELS.iter().find(|(old, ..)| *old == key)?;
+    Some(format!("deprecated since {since}; use {new:?} instead"))
+}
+
+fn spec(spec: &At<'_>, out: &mut Vec<String>) {
+    for (key, at) in spec.get("nodeSelector").entries() {
+        old_label(key).into_iter().for_each(|text| say(&at, text, out));
+    }
+    for constraint in spec.get("topologySpreadConstraints").items() {
+        let key = constraint.get("topologyKey");
+        old_label(key.str()).into_iter().for_each(|text| say(&key, format!("{} is {text}", key.str()), out));
+        null_selector(&constraint, out);
+    }
+    for volume in spec.get("volumes").items() {
+        for (key, text) in OLD_VOLUMES.iter().filter(|(key, _)| volume.get(key).is_set()) {
+            say(&volume.get(key), text, out);
+        }
+    }
+    repeated(&spec.get("hostAliases"), "ip", "ip", out);
+    repeated(&spec.get("imagePullSecrets"), "name", "name", out);
+    let containers: Vec<At<'_>> = CONTAINER_LISTS.iter().flat_map(|list| spec.get(list).items()).collect();
+    containers.iter().for_each(|c| container(c, out));
+    ports(&containers, out);
+    if spec.get("terminationGracePeriodSeconds").int().is_some_and(|n| n < 0) {
+        let text = "must be >= 0; negative values are invalid and will be treated as 1";
+        say(&spec.get("terminationGracePeriodSeconds"), text, out);
+    }
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let affinity = spec.get("affinity").get(kind);
+        let required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution");
+        required.items().for_each(|term| null_selector(&term, out));
+        let preferred = affinity.get("preferredDuringSchedulingIgnoredDuringExecution");
+        preferred.items().for_each(|term| null_selector(&term.get("podAffinityTerm"), out));
+    }
+}
+
+fn null_selector(term: &At<'_>, out: &mut Vec<String>) {
+    if !term.get("labelSelector").is_set() {
+        say(&term.get("labelSelector"), NO_POD, out);
+    }
+}
+
+fn repeated(list: &At<'_>, key: &'static str, what: &str, out: &mut Vec<String>) {
+    let mut seen = super::at::Unique::default();
+    for at in list.items().map(|item| item.get(key)) {
+        if seen.has(at.str()) {
+            say(&at, format!("duplicate {what} {:?}", at.str()), out);
+        }
+    }
+}
+
+fn container(container: &At<'_>, out: &mut Vec<String>) {
+    for list in ["limits", "requests"] {
+        for (name, at) in container.get("resources").get(list).entries() {
+            let fractional = at.quantity().is_some_and(|q| q.milli_value() % 1000 != 0);
+            if fractional && matches!(name, "memory" | "ephemeral-storage") {
+                say(&at, format!("fractional byte value {:?} is invalid, must be an integer", at.str()), out);
+            }
+        }
+    }
+    let mut seen = super::at::Unique::default();
+    for env in container.get("env").items() {
+        let (name, value) = (env.get("name").str(), env.get("value").str());
+        let reference = format!("$({name})");
+        let extends = !env.get("valueFrom").is_set() && value != reference && value.contains(&reference);
+        if seen.has(name) && !extends {
+            let text =
+                format!("hides previous definition of {name:?}, which may be dropped when using apply");
+            say(&env, text, out);
+        }
+    }
+}
+
+fn ports(containers: &[At<'_>], out: &mut Vec<String>) {
+    let mut by_number: BTreeMap<String, Vec<At<'_>>> = BTreeMap::new();
+    let mut by_name: BTreeMap<&str, At<'_>> = BTreeMap::new();
+    for port in containers.iter().flat_map(|c| c.get("ports").items()) {
+        let host = |p: &At<'_>| (p.get("hostIP").str().to_owned(), p.get("hostPort").int().unwrap_or(0));
+        let number = port.get("containerPort").int().unwrap_or(0);
+        let others = by_number.entry(format!("{number}/{}", port.get("protocol").str())).or_default();
+        for other in others.iter() {
+            let ((ip, own), (other_ip, theirs)) = (host(&port), host(other));
+            let what = match () {
+                () if (&ip, own) == (&other_ip, theirs) => "duplicate",
+                () if own == 0 || theirs == 0 => "overlapping",
+                () if own == theirs && ip.is_empty() != other_ip.is_empty() => "dangerously ambiguous",
+                () => continue,
+            };
+            say(&port, format!("{what} port definition with {}", other.path()), out);
+        }
+        others.push(port.clone());
+        let name = port.get("name").str();
+        match by_name.get(name) {
+            Some(first) if !name.is_empty() => {
+                let first = first.path();
+                let text = format!(
+                    "duplicate port name {name:?} with {first}, services and probes that select ports by name will \
+                     use {first}"
+                );
+                say(&port, text, out);
+            }
+            _ => drop(by_name.insert(name, port)),
+        }
+    }
+}
