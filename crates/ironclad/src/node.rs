@@ -74,7 +74,8 @@ impl Node {
         let config = self.kubelet(plane)?;
         let volumes = self.dir.volumes();
         std::fs::create_dir_all(&volumes).with_context(|| format!("cannot make {}", volumes.display()))?;
-        let tender = plane.client(&user, &["system:nodes"], "volumes");
+        // No node may change volumes; the one that is in the server's process acts for the volumes' controller.
+        let tender = plane.controller("persistent-volume-binder").named("volumes");
         tokio::spawn(crate::volumes::run(tender, volumes, self.name.clone()));
         tokio::spawn(async move {
             if let Err(e) = kubelet::run(config, node_client, runtime, stop).await {

@@ -83,7 +83,7 @@ impl ControlPlane {
     }
 
     /// A controller's client: its own service account, as upstream's roles expect.
-    fn controller(&self, name: &str) -> Client {
+    pub(crate) fn controller(&self, name: &str) -> Client {
         let user = format!("system:serviceaccount:kube-system:{name}");
         self.client(&user, &["system:serviceaccounts", "system:serviceaccounts:kube-system"], name)
     }
