@@ -165,9 +165,10 @@ pub(crate) fn body_type(headers: &HeaderMap) -> Result<BodyType, Status> {
         "" | "application/json" | "*/*" => Ok(BodyType::Json),
         "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(BodyType::Yaml),
         "application/vnd.kubernetes.protobuf" => Ok(BodyType::Protobuf),
-        other => {
-            Err(unsupported(other, &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"]))
-        }
+        other => Err(unsupported(
+            other,
+            &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"],
+        )),
     }
 }
 

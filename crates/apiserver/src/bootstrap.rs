@@ -35,6 +35,24 @@ impl ApiServer {
         Ok(())
     }
 
+    /// Puts back what the server needs and somebody deleted or changed: its service, and where it leads.
+    pub(crate) async fn maintain(&self) {
+        let mut pending = Vec::new();
+        for object in self.own_objects() {
+            if let Err(e) = self.ensure(&object, &mut pending) {
+                tracing::warn!(name = object.metadata.name, "could not be put back: {e}");
+            }
+        }
+        if pending.is_empty() {
+            return;
+        }
+        for write in pending {
+            // Who was faster wrote it; the next turn looks again.
+            let _ = write.await;
+        }
+        self.services.load(&self.objects());
+    }
+
     fn ensure(&self, wanted: &Object, pending: &mut Vec<Pending>) -> Result<(), Status> {
         let catalog = self.catalog();
         let Some(served) = catalog.by_kind(&wanted.api_version, &wanted.kind) else { return Ok(()) };

@@ -12,19 +12,52 @@ use meta::{Object, Time};
 use registry::strategy::{CUSTOM, CUSTOM_STATUS};
 use registry::{Action, Column, Field, Kind, Printer, ScalePaths, Stored, Subresource, Text, Verbs};
 use serde_json::{Value, json};
-use std::sync::Arc;
-use store::{Expect, Write};
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use store::{Entry, Expect, Write};
 
 /// Holds a definition until its objects are gone.
 const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
+/// The stored definitions by key, as they were last read.
+#[derive(Default)]
+pub(crate) struct Definitions(BTreeMap<Box<str>, Definition>);
+
+struct Definition {
+    revision: u64,
+    kinds: Vec<Served>,
+    ending: bool,
+}
+
+impl Definition {
+    fn read(entry: &Entry) -> Option<Self> {
+        let object = Object::from_slice(&entry.bytes).ok()?;
+        let kinds = if is_true(&object, "Established") { kinds(&object) } else { Vec::new() };
+        Some(Self { revision: entry.revision, kinds, ending: object.metadata.is_deleting() })
+    }
+}
+
 impl ApiServer {
-    /// Builds the catalog anew from the built-in kinds and the stored definitions.
+    /// Builds the catalog anew from the built-in kinds and the stored definitions. A definition is read once for each
+    /// revision of it.
     pub(crate) fn load_custom(&self) {
-        let definitions = self.objects().list(CRD_GROUP, CRDS, "");
-        let custom = definitions.iter().filter(|d| is_true(d, "Established")).flat_map(|d| kinds(d));
-        let catalog = Catalog::new(self.builtin.iter().cloned().chain(custom));
-        self.set_catalog(catalog);
+        let entries = self.objects().entries(CRD_GROUP, CRDS, "");
+        let mut known = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut fresh = Definitions::default();
+        for entry in entries {
+            let read = known.0.remove(&entry.key).filter(|d| d.revision == entry.revision);
+            if let Some(definition) = read.or_else(|| Definition::read(&entry)) {
+                fresh.0.insert(entry.key.clone(), definition);
+            }
+        }
+        let custom: Vec<Served> = fresh.0.values().flat_map(|d| d.kinds.iter().cloned()).collect();
+        *known = fresh;
+        self.set_catalog(Catalog::new(self.builtin.iter().cloned().chain(custom)));
+    }
+
+    fn any_is_ending(&self) -> bool {
+        let known = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
+        known.0.values().any(|d| d.ending)
     }
 
     /// What the server sets on a definition: its finalizer, and whether its names are free. Both are decided at once and
@@ -100,6 +133,9 @@ impl ApiServer {
 
     /// Deletes the objects of definitions that are being deleted, and then lets the definitions go.
     pub(crate) async fn finish_custom(&self) {
+        if !self.any_is_ending() {
+            return;
+        }
         let catalog = self.catalog();
         let Some(definitions) = catalog.find_any(CRD_GROUP, CRDS) else { return };
         for definition in self.objects().list(CRD_GROUP, CRDS, "") {

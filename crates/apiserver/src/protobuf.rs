@@ -57,11 +57,14 @@ fn read_table() -> Messages {
             continue;
         };
         let mut words = row.split(' ');
-        let (Some(number), Some(json), Some(ty)) = (words.next(), words.next(), words.next()) else { continue };
+        let (Some(number), Some(json), Some(ty)) = (words.next(), words.next(), words.next()) else {
+            continue;
+        };
         let Ok(number) = number.parse() else { continue };
         let (inline, keeps_zero) = (ty.ends_with('~'), ty.ends_with('*'));
         let package = name.split('.').next().unwrap_or_default();
-        let field = Field { name: json, ty: read_type(ty.trim_end_matches(['~', '*']), package), keeps_zero, inline };
+        let field =
+            Field { name: json, ty: read_type(ty.trim_end_matches(['~', '*']), package), keeps_zero, inline };
         all.entry(name.to_owned()).or_default().insert(number, field);
     }
     all
@@ -200,7 +203,13 @@ fn message(name: &str, bytes: &[u8], depth: usize) -> Outcome<Map<String, Value>
     Ok(out)
 }
 
-fn put(out: &mut Map<String, Value>, field: &Field, wire: Wire<'_>, package: &str, depth: usize) -> Outcome<()> {
+fn put(
+    out: &mut Map<String, Value>,
+    field: &Field,
+    wire: Wire<'_>,
+    package: &str,
+    depth: usize,
+) -> Outcome<()> {
     match &field.ty {
         Type::List(item) => {
             let slot = out.entry(field.name).or_insert_with(|| Value::Array(Vec::new()));
@@ -370,7 +379,12 @@ mod tests {
 
     #[test]
     fn a_config_map_is_read() {
-        let meta = [field(1, b"a"), field(3, b""), field(8, b""), field(11, &[field(1, b"k"), field(2, b"v")].concat())];
+        let meta = [
+            field(1, b"a"),
+            field(3, b""),
+            field(8, b""),
+            field(11, &[field(1, b"k"), field(2, b"v")].concat()),
+        ];
         let data = [field(1, b"x"), field(2, b"y")].concat();
         let raw = [field(1, &meta.concat()), field(2, &data), vec![4 << 3, 0]].concat();
         expect![[r#"{"apiVersion":"v1","data":{"x":"y"},"immutable":false,"kind":"ConfigMap","metadata":{"creationTimestamp":null,"labels":{"k":"v"},"name":"a"}}"#]]
@@ -388,7 +402,12 @@ mod tests {
 
     #[test]
     fn hostile_bytes_are_refused() {
-        for bytes in [&b"{}"[..], b"k8s\0\x0a\xff", b"k8s\0\x0a\x03\x0a\x01v", b"k8s\0\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"] {
+        for bytes in [
+            &b"{}"[..],
+            b"k8s\0\x0a\xff",
+            b"k8s\0\x0a\x03\x0a\x01v",
+            b"k8s\0\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        ] {
             assert!(decode(bytes).is_err());
         }
         let pod = body("Pod", b"\x12\x05ab");

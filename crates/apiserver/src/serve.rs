@@ -112,12 +112,7 @@ impl ApiServer {
         Ok(())
     }
 
-    async fn connection(
-        self: Arc<Self>,
-        stream: TcpStream,
-        acceptor: TlsAcceptor,
-        watcher: Watcher
-    ) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, acceptor: TlsAcceptor, watcher: Watcher) {
         let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
         let Ok(Ok(stream)) = handshake else { return };
         let peer = peer_of(&stream);

@@ -3,6 +3,7 @@
 use crate::accept::Accepted;
 use crate::catalog::{Catalog, Served};
 use crate::clock::{Clock, Uids};
+use crate::custom::Definitions;
 use crate::feed::Fed;
 use crate::flow::Flow;
 use crate::model::Model;
@@ -17,7 +18,8 @@ use meta::{Attributes, Object, Status, Time};
 use registry::Kind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use store::Store;
 
 /// All that a server is built from.
@@ -67,6 +69,8 @@ pub struct ApiServer {
     pub(crate) client_ca: String,
     pub(crate) metrics: crate::metrics::Metrics,
     decoded: Decoded,
+    ticks: AtomicU64,
+    pub(crate) definitions: Mutex<Definitions>,
     pub(crate) openapi: crate::openapi::Cache,
     pub(crate) runtime: crate::serve::Stop,
 }
@@ -96,6 +100,8 @@ impl ApiServer {
             client_ca: config.client_ca,
             metrics: crate::metrics::Metrics::default(),
             decoded: Decoded::default(),
+            ticks: AtomicU64::new(1),
+            definitions: Mutex::default(),
             openapi: crate::openapi::Cache::default(),
             runtime: crate::serve::Stop::default(),
         });
@@ -163,11 +169,16 @@ impl ApiServer {
             let _ = self.store.begin(store::Txn { key, expect, write: store::Write::Delete(None) }).await;
         }
         self.finish_custom().await;
+        if self.ticks.fetch_add(1, Ordering::Relaxed) % TICKS_TO_MAINTAIN == 0 {
+            self.maintain().await;
+        }
     }
 }
 
 /// Objects whose time is over that one tick deletes.
 const MAX_EXPIRED: usize = 500;
+/// Ticks between two looks at the server's own objects (upstream: 10 seconds).
+const TICKS_TO_MAINTAIN: u64 = 10;
 
 /// What admission plugins see of the server.
 pub(crate) struct ServerView<'a>(pub(crate) &'a ApiServer);

@@ -111,18 +111,20 @@ impl ApiServer {
     }
 }
 
-/// Reads a body up to the limit; 413 behind it.
+/// Reads a body up to the limit (413 behind it), within the time that a request has.
 async fn read_body<B>(body: B) -> Result<Bytes, Status>
 where
     B: Body<Data = Bytes>,
     B::Error: std::fmt::Display + Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    match Limited::new(body, MAX_BODY).collect().await {
-        Ok(all) => Ok(all.to_bytes()),
-        Err(e) if e.is::<http_body_util::LengthLimitError>() => Err(Status::new(
+    let read = Limited::new(body, MAX_BODY).collect();
+    match tokio::time::timeout(REQUEST_TIMEOUT, read).await {
+        Err(_) => Err(Status::new(Reason::Timeout, "Timeout: the request's body did not arrive in time")),
+        Ok(Ok(all)) => Ok(all.to_bytes()),
+        Ok(Err(e)) if e.is::<http_body_util::LengthLimitError>() => Err(Status::new(
             Reason::RequestEntityTooLarge,
             format!("Request entity too large: limit is {MAX_BODY}"),
         )),
-        Err(e) => Err(Status::bad_request(format!("the request's body could not be read: {e}"))),
+        Ok(Err(e)) => Err(Status::bad_request(format!("the request's body could not be read: {e}"))),
     }
 }

@@ -64,7 +64,7 @@ fn names_are_generated_and_namespaces_must_fit() {
     );
     w.fails(&format!("POST {CM}\n\n[1]"), expect![[r#"400 BadRequest: ConfigMap in version "v1" cannot be handled as a ConfigMap: the object is not a JSON object"#]]);
     w.fails(&format!("POST {CM}\n\n{{"), expect!["400 BadRequest: the object provided is unrecognized (must be of type JSON): couldn't get version/kind; json parse error: EOF while parsing an object at line 1 column 1"]);
-    w.fails(&format!("POST {CM}\nContent-Type: text/html\n\n{{}}"), expect!["415 UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: application/json, application/yaml"]);
+    w.fails(&format!("POST {CM}\nContent-Type: text/html\n\n{{}}"), expect!["415 UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf"]);
     w.fails(
         "GET /api/v1/namespaces/default/nodes",
         expect!["404 NotFound: the server could not find the requested resource"],

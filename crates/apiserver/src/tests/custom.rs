@@ -35,12 +35,13 @@ fn a_custom_resource_from_definition_to_end() {
         {"apiVersion":"example.com/v1","kind":"Car","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","generation":1,"name":"a","namespace":"default","resourceVersion":"188","uid":"00000000-0000-4000-8000-0000000000be"},"spec":{"color":"red","wheels":4},"status":{"wheels":2}}"#]]);
     w.check(&format!("GET {CARS}/a/scale"), expect![[r#"
         200
-        {"apiVersion":"autoscaling/v1","kind":"Scale","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"188","uid":"00000000-0000-4000-8000-0000000000be"},"spec":{"replicas":4},"status":{"replicas":2,"selector":""}}"#]]);
+        {"apiVersion":"autoscaling/v1","kind":"Scale","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"188","uid":"00000000-0000-4000-8000-0000000000be"},"spec":{"replicas":4},"status":{"replicas":2}}"#]]);
     w.check(&format!("GET {CARS}\nAccept: application/json;as=Table;v=v1;g=meta.k8s.io"), expect![[r#"
         200
         {"apiVersion":"meta.k8s.io/v1","columnDefinitions":[{"description":"Name of the object.","format":"name","name":"Name","priority":0,"type":"string"},{"description":"","format":"","name":"Wheels","priority":0,"type":"integer"}],"kind":"Table","metadata":{"resourceVersion":"188"},"rows":[{"cells":["a",4],"object":{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","generation":1,"name":"a","namespace":"default","resourceVersion":"188","uid":"00000000-0000-4000-8000-0000000000be"}}}]}"#]]);
     w.check("GET /apis/example.com/v1beta1/namespaces/default/cars/a", expect![[r#"
         200
+        299 - "example.com/v1beta1 Car is deprecated"
         {"apiVersion":"example.com/v1beta1","kind":"Car","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","generation":1,"name":"a","namespace":"default","resourceVersion":"188","uid":"00000000-0000-4000-8000-0000000000be"},"spec":{"color":"red","wheels":4},"status":{"wheels":2}}"#]]);
     w.check("GET /apis/example.com/v1", expect![[r#"
         200
