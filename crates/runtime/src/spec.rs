@@ -92,8 +92,6 @@ pub(crate) struct ContainerSpec {
     pub readonly_root: bool,
     /// All devices, /sys writable.
     pub privileged: bool,
-    /// Whether the container sees the node's processes.
-    pub host_pid: bool,
     /// Where this container's groups lie, by the name that they get under /sys/fs/cgroup (`""` for v2's single one).
     pub cgroups: Vec<(String, PathBuf)>,
 }

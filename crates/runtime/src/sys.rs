@@ -140,6 +140,16 @@ pub(crate) fn capset(effective: u64, permitted: u64, inheritable: u64) -> io::Re
     check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) } as i32)
 }
 
+/// The calling thread's permitted capabilities.
+pub(crate) fn permitted_capabilities() -> io::Result<u64> {
+    const VERSION_3: u32 = 0x2008_0522;
+    let mut header: [u32; 2] = [VERSION_3, 0];
+    let mut data = [[0u32; 3]; 2];
+    // SAFETY: header and data have the layout of capability version 3.
+    check(unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), data.as_mut_ptr()) } as i32)?;
+    Ok(u64::from(data[0][1]) | u64::from(data[1][1]) << 32)
+}
+
 /// Installs a seccomp filter for the calling thread; `program` holds the kernel's `sock_filter`s.
 pub(crate) fn install_seccomp(program: &[u64], flags: u64) -> io::Result<()> {
     #[repr(C)]

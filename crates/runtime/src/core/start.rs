@@ -179,7 +179,6 @@ impl Core {
             readonly_paths: if security.privileged { Vec::new() } else { security.readonly_paths },
             readonly_root: security.readonly_rootfs,
             privileged: security.privileged,
-            host_pid: options.pid() == NamespaceMode::Node,
             cgroups: group.views(),
         })
     }

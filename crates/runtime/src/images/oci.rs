@@ -211,7 +211,8 @@ mod tests {
                 user: "65532:65532".into(),
             })
         });
-        let images = OciImages::open(&directory.path().join("images"), &directory.path().join("state"), builtin);
+        let images =
+            OciImages::open(&directory.path().join("images"), &directory.path().join("state"), builtin);
         (directory, images.unwrap())
     }
 
@@ -230,7 +231,8 @@ mod tests {
     #[test]
     fn layers_stay_while_a_container_uses_them() {
         let (directory, images) = world();
-        let layer = images.store().layer_dirs(&images.find("ironclad.local/demo").unwrap().unwrap()).remove(0);
+        let layer =
+            images.store().layer_dirs(&images.find("ironclad.local/demo").unwrap().unwrap()).remove(0);
         let container = directory.path().join("state/containers/c1");
         std::fs::create_dir_all(&container).unwrap();
         images.remove("ironclad.local/demo").unwrap();

@@ -98,6 +98,8 @@ fn enter_working_directory(cwd: &str) -> Result<(), Failure> {
 
 fn become_user(user: &User, capabilities: &Capabilities) -> Result<(), Failure> {
     let doing = || "dropping privileges".to_owned();
+    // What the node itself was not given (inside a VM or another container) cannot be passed on.
+    let ours = sys::permitted_capabilities().doing(doing)?;
     for capability in (0..=LAST_CAPABILITY).filter(|c| capabilities.bounding & (1 << c) == 0) {
         match sys::prctl(libc::PR_CAPBSET_DROP, capability, 0) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
@@ -110,10 +112,11 @@ fn become_user(user: &User, capabilities: &Capabilities) -> Result<(), Failure> 
     let (uid, gid) = (Uid::from_raw(user.ids.uid), Gid::from_raw(user.ids.gid));
     rustix::thread::set_thread_res_gid(gid, gid, gid).doing(|| format!("becoming group {}", user.ids.gid))?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).doing(|| format!("becoming user {}", user.ids.uid))?;
-    let (effective, inheritable) = (capabilities.effective, capabilities.inheritable | capabilities.ambient);
+    let (effective, ambient) = (capabilities.effective & ours, capabilities.ambient & ours);
+    let inheritable = (capabilities.inheritable & ours) | ambient;
     sys::capset(effective, effective, inheritable).doing(|| "setting capabilities".to_owned())?;
     const RAISE: u64 = 2;
-    for capability in (0..=LAST_CAPABILITY).filter(|c| capabilities.ambient & (1 << c) != 0) {
+    for capability in (0..=LAST_CAPABILITY).filter(|c| ambient & (1 << c) != 0) {
         sys::prctl(libc::PR_CAP_AMBIENT, RAISE, capability)
             .doing(|| "setting ambient capabilities".to_owned())?;
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -9,6 +10,9 @@ use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
 
 use super::{Doing, Failure};
+
+/// Symbolic links that lead nowhere yet and are followed while a mount point is made (the kernel's own limit).
+const LINK_LIMIT: u32 = 40;
 
 /// What to make where a mount point is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +47,9 @@ impl Root {
     pub(crate) fn mountpoint(&self, path: &str, kind: Kind) -> Result<OwnedFd, Failure> {
         let wanted = clean(path);
         match self.open(path) {
-            Err(Errno::NOENT) => self.make(&wanted, kind).doing(|| format!("making mount point {path:?}")),
+            Err(Errno::NOENT) => {
+                self.make(&wanted, kind, LINK_LIMIT).doing(|| format!("making mount point {path:?}"))
+            }
             other => other.doing(|| format!("opening mount point {path:?}")),
         }
     }
@@ -69,7 +75,7 @@ impl Root {
         Ok((parent, PathBuf::from(name)))
     }
 
-    fn make(&self, path: &Path, kind: Kind) -> io::Result<OwnedFd> {
+    fn make(&self, path: &Path, kind: Kind, links: u32) -> io::Result<OwnedFd> {
         let flags = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let mut so_far = PathBuf::new();
         let mut directory = self.resolve(&so_far, flags)?;
@@ -82,15 +88,19 @@ impl Root {
                 continue;
             }
             let name = Path::new(name.as_os_str());
-            if kind == Kind::File && rest.peek().is_none() {
-                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                rustix::fs::openat(&directory, name, flags, Mode::from_raw_mode(0o644))?;
-            } else {
-                rustix::fs::mkdirat(&directory, name, Mode::from_raw_mode(0o755))?;
+            let kind_here = if rest.peek().is_none() { kind } else { Kind::Directory };
+            match create(&directory, name, kind_here) {
+                Ok(made) => directory = made,
+                // A symbolic link to nothing: what it points at is made, below the root like everything.
+                Err(Errno::EXIST) if links > 0 => {
+                    let link = rustix::fs::readlinkat(&directory, name, Vec::new())?;
+                    let parent = so_far.parent().unwrap_or(Path::new(""));
+                    let target = parent.join(Path::new(std::ffi::OsStr::from_bytes(link.as_bytes())));
+                    let wanted = target.join(rest.collect::<PathBuf>());
+                    return self.make(&clean(&wanted.to_string_lossy()), kind, links - 1);
+                }
+                Err(error) => return Err(error.into()),
             }
-            // Not resolved anew: what was just made is what is meant, even if somebody raced us.
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            directory = rustix::fs::openat(&directory, name, flags, Mode::empty())?;
         }
         Ok(directory)
     }
@@ -108,6 +118,19 @@ impl Root {
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Makes an empty file or directory; gives what was made, even if somebody races us.
+fn create(directory: &OwnedFd, name: &Path, kind: Kind) -> rustix::io::Result<OwnedFd> {
+    match kind {
+        Kind::File => {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            drop(rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o644))?);
+        }
+        Kind::Directory => rustix::fs::mkdirat(directory, name, Mode::from_raw_mode(0o755))?,
+    }
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(directory, name, flags, Mode::empty())
 }
 
 /// Puts a detached mount onto an opened mount point.

@@ -11,7 +11,8 @@ const WORDS: &str = "options|head|post|put|delete|trace|accept|accept-charset|ac
     user-agent|vary|via|warning|www-authenticate|method|get|status|200 OK|version|HTTP/1.1|url|public|set-cookie|\
     keep-alive|origin";
 /// Status codes that follow one another.
-const CODES: &str = "100101201202205206300302303304305306307402405406407408409410411412413414415416417502504505";
+const CODES: &str =
+    "100101201202205206300302303304305306307402405406407408409410411412413414415416417502504505";
 /// What follows without lengths.
 const TAIL: &str = "203 Non-Authoritative Information204 No Content301 Moved Permanently400 Bad Request\
     401 Unauthorized403 Forbidden404 Not Found500 Internal Server Error501 Not Implemented503 Service Unavailable\

@@ -100,7 +100,9 @@ impl Forwarder {
         let text = |name: &str| headers.get(name).map(String::as_str).unwrap_or_default();
         let port = text("port").parse::<u16>().ok().filter(|port| *port > 0);
         let known = matches!(text("streamtype"), "data" | "error");
-        let (Some(port), true) = (port, known && self.pairs.len() < PAIR_LIMIT && self.open.len() < PAIR_LIMIT) else {
+        let (Some(port), true) =
+            (port, known && self.pairs.len() < PAIR_LIMIT && self.open.len() < PAIR_LIMIT)
+        else {
             return self.tell(Command::Reset(stream)).await;
         };
         self.tell(Command::Reply(stream)).await;
@@ -120,7 +122,13 @@ impl Forwarder {
             self.pairs.remove(&id);
             let (sender, receiver) = mpsc::channel(DEPTH);
             self.open.insert(data, sender);
-            tokio::spawn(connection(self.target.clone(), port, (data, error), receiver, self.commands.clone()));
+            tokio::spawn(connection(
+                self.target.clone(),
+                port,
+                (data, error),
+                receiver,
+                self.commands.clone(),
+            ));
         }
     }
 }
@@ -142,7 +150,8 @@ async fn connection(
             inward.abort();
         }
         Err(reason) => {
-            let message = format!("error forwarding port {port} to pod {}, uid {}: {reason}", target.pod, target.uid);
+            let message =
+                format!("error forwarding port {port} to pod {}, uid {}: {reason}", target.pod, target.uid);
             let _ = commands.send(Command::Data(error, message.into())).await;
         }
     }
@@ -198,7 +207,10 @@ fn connect_inside(namespace: Option<PathBuf>, port: u16) -> Result<std::net::Tcp
     })
 }
 
-async fn write_client<C: Connection>(mut write: WriteHalf<C>, mut commands: mpsc::Receiver<Command>) -> io::Result<()> {
+async fn write_client<C: Connection>(
+    mut write: WriteHalf<C>,
+    mut commands: mpsc::Receiver<Command>,
+) -> io::Result<()> {
     let mut writer = Writer::new()?;
     while let Some(command) = commands.recv().await {
         let frame = match command {

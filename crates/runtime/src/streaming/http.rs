@@ -72,7 +72,10 @@ impl StreamServer {
     fn answer(self: Arc<Self>, mut request: Request<Incoming>) -> Answer {
         let token = request.uri().path().rsplit('/').next().unwrap_or_default();
         let Some(streamed) = self.tokens.take(token) else {
-            return refuse(StatusCode::NOT_FOUND, "unknown, used or expired token; ask the runtime for a new one");
+            return refuse(
+                StatusCode::NOT_FOUND,
+                "unknown, used or expired token; ask the runtime for a new one",
+            );
         };
         let (chosen, answer) = match choose(request.headers(), &streamed) {
             Ok(chosen) => chosen,
@@ -95,7 +98,12 @@ impl StreamServer {
                 carry(connection, chosen, wanted, |pipes| session::exec(core, request, pipes)).await;
             }
             Streamed::Attach(request) => {
-                let wanted = wanted_streams(request.stdin, request.stdout, request.stderr && !request.tty, request.tty);
+                let wanted = wanted_streams(
+                    request.stdin,
+                    request.stdout,
+                    request.stderr && !request.tty,
+                    request.tty,
+                );
                 carry(connection, chosen, wanted, |pipes| session::attach(core, request, pipes)).await;
             }
             Streamed::PortForward(request) => match core.forward_target(&request.pod_sandbox_id) {
@@ -151,22 +159,29 @@ async fn carry<F: Future<Output = ()>>(
 /// Chooses how to speak; gives the answer that says so.
 fn choose(headers: &HeaderMap, streamed: &Streamed) -> Result<(Chosen, Answer), Box<Answer>> {
     let bad = |text: &str| Box::new(refuse(StatusCode::BAD_REQUEST, text));
-    let has = |name: http::HeaderName, word: &str| words(headers, name.as_str()).any(|w| w.eq_ignore_ascii_case(word));
+    let has = |name: http::HeaderName, word: &str| {
+        words(headers, name.as_str()).any(|w| w.eq_ignore_ascii_case(word))
+    };
     if !has(CONNECTION, "upgrade") {
         return Err(bad("Upgrade request required"));
     }
     let forwards = matches!(streamed, Streamed::PortForward(_));
     if has(UPGRADE, "websocket") {
-        return choose_websocket(headers, forwards).ok_or_else(|| bad("no supported WebSocket protocol was offered"));
+        return choose_websocket(headers, forwards)
+            .ok_or_else(|| bad("no supported WebSocket protocol was offered"));
     }
     if !has(UPGRADE, "spdy/3.1") {
         return Err(bad("unable to upgrade: expected SPDY/3.1 or websocket"));
     }
     let supported: &[&'static str] = if forwards { &[forward::PROTOCOL] } else { &spdy_session::PROTOCOLS };
     let offered: Vec<_> = words(headers, PROTOCOL_HEADER).collect();
-    let chosen = supported.iter().find(|p| offered.contains(p)).or(supported.last().filter(|_| offered.is_empty()));
+    let chosen =
+        supported.iter().find(|p| offered.contains(p)).or(supported.last().filter(|_| offered.is_empty()));
     let Some(chosen) = chosen else {
-        return Err(Box::new(refuse(StatusCode::FORBIDDEN, "unable to upgrade: unable to negotiate protocol")));
+        return Err(Box::new(refuse(
+            StatusCode::FORBIDDEN,
+            "unable to upgrade: unable to negotiate protocol",
+        )));
     };
     let mut answer = switch("SPDY/3.1");
     answer.headers_mut().insert(PROTOCOL_HEADER, HeaderValue::from_static(chosen));
@@ -221,7 +236,8 @@ mod tests {
     use super::*;
 
     fn check(headers: &[(&'static str, &'static str)], streamed: Streamed) -> String {
-        let headers = headers.iter().map(|(k, v)| (k.parse().expect("a name"), HeaderValue::from_static(v))).collect();
+        let headers =
+            headers.iter().map(|(k, v)| (k.parse().expect("a name"), HeaderValue::from_static(v))).collect();
         match choose(&headers, &streamed) {
             Ok((chosen, _)) => format!("{chosen:?}"),
             Err(answer) => answer.status().to_string(),
@@ -232,13 +248,21 @@ mod tests {
     fn the_best_common_protocol_is_chosen() {
         let attach = || Streamed::Attach(Default::default());
         let forward = || Streamed::PortForward(Default::default());
-        let websocket = [("connection", "keep-alive, Upgrade"), ("upgrade", "websocket"), ("sec-websocket-key", "x")];
+        let websocket =
+            [("connection", "keep-alive, Upgrade"), ("upgrade", "websocket"), ("sec-websocket-key", "x")];
         let with = |protocol| [websocket.as_slice(), &[("sec-websocket-protocol", protocol)]].concat();
-        assert_eq!(check(&with("v4.channel.k8s.io, v5.channel.k8s.io"), attach()), "WebSocket(\"v5.channel.k8s.io\")");
+        assert_eq!(
+            check(&with("v4.channel.k8s.io, v5.channel.k8s.io"), attach()),
+            "WebSocket(\"v5.channel.k8s.io\")"
+        );
         assert_eq!(check(&with("SPDY/3.1+portforward.k8s.io"), forward()), "Tunnel");
         assert_eq!(check(&with("v5.channel.k8s.io"), forward()), "400 Bad Request");
         assert_eq!(check(&websocket, attach()), "BareWebSocket");
-        let spdy = [("connection", "Upgrade"), ("upgrade", "SPDY/3.1"), ("x-stream-protocol-version", "v4.channel.k8s.io")];
+        let spdy = [
+            ("connection", "Upgrade"),
+            ("upgrade", "SPDY/3.1"),
+            ("x-stream-protocol-version", "v4.channel.k8s.io"),
+        ];
         assert_eq!(check(&spdy, attach()), "Spdy(\"v4.channel.k8s.io\")");
         assert_eq!(check(&spdy, forward()), "403 Forbidden");
         assert_eq!(check(&[], attach()), "400 Bad Request");

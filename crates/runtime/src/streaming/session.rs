@@ -54,7 +54,10 @@ pub(crate) enum Output {
 pub(crate) enum End {
     Success,
     /// The command ended with this code.
-    Code { code: i32, command: Vec<String> },
+    Code {
+        code: i32,
+        command: Vec<String>,
+    },
     Failed(String),
 }
 
@@ -110,7 +113,11 @@ pub(crate) async fn exec(core: Arc<Core>, request: ExecRequest, pipes: Pipes) {
     let _ = output.send(Output::End(end)).await;
 }
 
-async fn run(mut running: Running, input: mpsc::Receiver<Input>, output: &mpsc::Sender<Output>) -> io::Result<i32> {
+async fn run(
+    mut running: Running,
+    input: mpsc::Receiver<Input>,
+    output: &mpsc::Sender<Output>,
+) -> io::Result<i32> {
     let terminal = running.ends.terminal.take();
     let stdin = match (&terminal, running.ends.stdin.take()) {
         (Some(terminal), _) => Some(terminal.try_clone()?),
@@ -118,7 +125,11 @@ async fn run(mut running: Running, input: mpsc::Receiver<Input>, output: &mpsc::
     };
     let size = terminal.as_ref().map(OwnedFd::try_clone).transpose()?;
     let mut copies = tokio::task::JoinSet::new();
-    let sources = [(Stream::Stdout, terminal), (Stream::Stdout, running.ends.stdout.take()), (Stream::Stderr, running.ends.stderr.take())];
+    let sources = [
+        (Stream::Stdout, terminal),
+        (Stream::Stdout, running.ends.stdout.take()),
+        (Stream::Stderr, running.ends.stderr.take()),
+    ];
     for (stream, fd) in sources {
         let Some(fd) = fd else { continue };
         copies.spawn(copy_out(Source::new(fd)?, stream, output.clone()));
@@ -148,7 +159,12 @@ async fn copy_out(source: Source, stream: Stream, output: mpsc::Sender<Output>) 
 }
 
 /// Passes input on until the client is gone. Closing a pipe's input leaves the session open; a terminal has no end.
-async fn feed(mut input: mpsc::Receiver<Input>, stdin: Option<OwnedFd>, size: Option<OwnedFd>, on_close: impl Fn()) {
+async fn feed(
+    mut input: mpsc::Receiver<Input>,
+    stdin: Option<OwnedFd>,
+    size: Option<OwnedFd>,
+    on_close: impl Fn(),
+) {
     let mut stdin = stdin.and_then(|fd| Sink::new(fd).ok());
     while let Some(event) = input.recv().await {
         match event {

@@ -28,11 +28,23 @@ const GOAWAY: u16 = 7;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// A new stream, with header names in lower case.
-    Opened { stream: u32, headers: HashMap<String, String>, finished: bool },
-    Data { stream: u32, bytes: Bytes, finished: bool },
-    Reset { stream: u32 },
+    Opened {
+        stream: u32,
+        headers: HashMap<String, String>,
+        finished: bool,
+    },
+    Data {
+        stream: u32,
+        bytes: Bytes,
+        finished: bool,
+    },
+    Reset {
+        stream: u32,
+    },
     /// To be sent back as it is.
-    Ping { number: u32 },
+    Ping {
+        number: u32,
+    },
     /// The client ends, or is gone.
     Closed,
 }
@@ -65,7 +77,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             self.source.read_exact(&mut body).await?;
             let first = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
             if first & 0x8000_0000 == 0 {
-                return Ok(Event::Data { stream: first, bytes: body.into(), finished: flags & FLAG_FIN != 0 });
+                return Ok(Event::Data {
+                    stream: first,
+                    bytes: body.into(),
+                    finished: flags & FLAG_FIN != 0,
+                });
             }
             let (version, kind) = ((first >> 16) as u16 & 0x7fff, first as u16);
             if version != VERSION {
@@ -111,7 +127,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 if error.needs_dictionary().is_none() {
                     return Err(invalid("SPDY headers cannot be unpacked"));
                 }
-                self.headers.set_dictionary(dictionary()).map_err(|_| invalid("SPDY headers use another dictionary"))?;
+                self.headers
+                    .set_dictionary(dictionary())
+                    .map_err(|_| invalid("SPDY headers use another dictionary"))?;
             }
             if unpacked.len() > HEADERS_LIMIT {
                 return Err(invalid("SPDY headers are too large"));
@@ -227,7 +245,10 @@ mod tests {
         let mut reader = Reader::new(bytes.as_slice());
         let headers = HashMap::from([("streamtype".to_owned(), "stdin".to_owned())]);
         assert_eq!(reader.next().await.ok(), Some(Event::Opened { stream: 7, headers, finished: false }));
-        assert_eq!(reader.next().await.ok(), Some(Event::Data { stream: 7, bytes: "hi".into(), finished: true }));
+        assert_eq!(
+            reader.next().await.ok(),
+            Some(Event::Data { stream: 7, bytes: "hi".into(), finished: true })
+        );
         assert_eq!(reader.next().await.ok(), Some(Event::Closed));
     }
 

@@ -102,7 +102,9 @@ async fn read_client<C: Connection>(
                 let data = (!bytes.is_empty()).then_some(Input::Stdin(bytes));
                 data.into_iter().chain(finished.then_some(Input::StdinClosed)).collect()
             }
-            Ok(Event::Data { stream, bytes, .. }) if streams.is("resize", stream) => sizes(&mut resize, &bytes),
+            Ok(Event::Data { stream, bytes, .. }) if streams.is("resize", stream) => {
+                sizes(&mut resize, &bytes)
+            }
             Ok(Event::Reset { stream }) if streams.is("stdin", stream) => vec![Input::StdinClosed],
             Ok(Event::Ping { number }) => {
                 let _ = commands.send(Command::Ping(number)).await;
@@ -156,7 +158,8 @@ async fn write_client<C: Connection>(
         };
         write.write_all(&frame).await?;
     }
-    for stream in ["stdout", "stderr", "error", "stdin", "resize"].iter().filter_map(|kind| streams.get(kind)) {
+    for stream in ["stdout", "stderr", "error", "stdin", "resize"].iter().filter_map(|kind| streams.get(kind))
+    {
         write.write_all(&Writer::data(*stream, &[], true)).await?;
     }
     write.write_all(&Writer::go_away()).await?;

@@ -36,7 +36,10 @@ impl Tokens {
         let mut waiting = lock(&self.0);
         waiting.retain(|_, (_, since)| since.elapsed() < LIFETIME);
         if waiting.len() >= LIMIT {
-            return Err(CriError::new(Code::ResourceExhausted, "maximum number of in-flight requests exceeded"));
+            return Err(CriError::new(
+                Code::ResourceExhausted,
+                "maximum number of in-flight requests exceeded",
+            ));
         }
         waiting.insert(token.clone(), (request, Instant::now()));
         Ok(token)

@@ -34,7 +34,8 @@ pub(crate) enum Message {
 /// The answer to a client's key.
 pub(crate) fn accept_key(key: &str) -> String {
     const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{MAGIC}").as_bytes());
+    let digest =
+        ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{MAGIC}").as_bytes());
     base64::engine::general_purpose::STANDARD.encode(digest)
 }
 

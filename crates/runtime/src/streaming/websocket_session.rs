@@ -34,7 +34,11 @@ pub(crate) trait Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection for T {}
 
 /// Carries one session. `session` gets the two directions, and has ended when its future has.
-pub(crate) async fn serve<C: Connection, F: Future<Output = ()>>(connection: C, bare_errors: bool, session: impl FnOnce(Pipes) -> F) {
+pub(crate) async fn serve<C: Connection, F: Future<Output = ()>>(
+    connection: C,
+    bare_errors: bool,
+    session: impl FnOnce(Pipes) -> F,
+) {
     let (read, write) = tokio::io::split(connection);
     let (to_session, input) = mpsc::channel(DEPTH);
     let (output, from_session) = mpsc::channel(DEPTH);
@@ -86,7 +90,11 @@ fn event(mut message: Bytes) -> Option<Input> {
     }
 }
 
-async fn write_client<C: Connection>(mut write: WriteHalf<C>, mut output: mpsc::Receiver<Output>, bare_errors: bool) -> io::Result<()> {
+async fn write_client<C: Connection>(
+    mut write: WriteHalf<C>,
+    mut output: mpsc::Receiver<Output>,
+    bare_errors: bool,
+) -> io::Result<()> {
     // An empty message tells the client that the connection stands.
     write.write_all(&binary(&[STDOUT], &[])).await?;
     while let Some(output) = output.recv().await {
@@ -117,7 +125,11 @@ pub(crate) fn tunnel<C: Connection>(connection: C) -> DuplexStream {
     theirs
 }
 
-async fn tunnel_in<C: Connection>(mut reader: Reader<ReadHalf<C>>, mut inner: WriteHalf<DuplexStream>, pongs: mpsc::Sender<Bytes>) {
+async fn tunnel_in<C: Connection>(
+    mut reader: Reader<ReadHalf<C>>,
+    mut inner: WriteHalf<DuplexStream>,
+    pongs: mpsc::Sender<Bytes>,
+) {
     loop {
         match reader.next().await {
             Ok(Message::Data(bytes)) => {
@@ -136,7 +148,11 @@ async fn tunnel_in<C: Connection>(mut reader: Reader<ReadHalf<C>>, mut inner: Wr
     }
 }
 
-async fn tunnel_out<C: Connection>(mut inner: ReadHalf<DuplexStream>, mut write: WriteHalf<C>, mut pongs: mpsc::Receiver<Bytes>) {
+async fn tunnel_out<C: Connection>(
+    mut inner: ReadHalf<DuplexStream>,
+    mut write: WriteHalf<C>,
+    mut pongs: mpsc::Receiver<Bytes>,
+) {
     let mut buffer = vec![0; TUNNEL_BUFFER / 2];
     loop {
         let frame = tokio::select! {
@@ -153,4 +169,3 @@ async fn tunnel_out<C: Connection>(mut inner: ReadHalf<DuplexStream>, mut write:
     let _ = write.write_all(&close()).await;
     let _ = write.shutdown().await;
 }
-

@@ -54,7 +54,10 @@ impl FakeCluster {
             let _ = writer.join();
             output
         });
-        tokio::time::timeout(std::time::Duration::from_secs(30), work).await.expect("in time").expect("kubectl ended")
+        tokio::time::timeout(std::time::Duration::from_secs(30), work)
+            .await
+            .expect("in time")
+            .expect("kubectl ended")
     }
 
     /// Starts kubectl in the background.
@@ -77,7 +80,10 @@ impl Pod {
         let target = line.split(' ').nth(1).expect("a path").to_owned();
         let Some(url) = self.url(&target).await else {
             let body = self.object(&target);
-            let answer = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
             let _ = stream.write_all(answer.as_bytes()).await;
             return;
         };
@@ -99,7 +105,8 @@ impl Pod {
         let container_id = self.container.clone();
         match path.rsplit('/').next()? {
             "exec" => {
-                let request = ExecRequest { container_id, cmd: values("command"), tty, stdin, stdout, stderr };
+                let request =
+                    ExecRequest { container_id, cmd: values("command"), tty, stdin, stdout, stderr };
                 Some(self.client.exec(request).await.expect("a URL").url)
             }
             "attach" => {

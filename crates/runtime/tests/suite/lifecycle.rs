@@ -156,7 +156,7 @@ async fn mounts_and_logs() {
     let (data, file) = (world.path("data"), world.path("file"));
     std::fs::create_dir_all(&data).expect("a directory");
     std::fs::write(&file, "text").expect("a file");
-    let wish = shell("cat /etc/resolv.conf /etc/hostname; cat /deep/er/file; echo; echo new > /data/x; \
+    let wish = shell("exec 2>&1; cat /etc/resolv.conf /etc/hostname; cat /deep/er/file; echo; echo new > /data/x; \
                       echo no > /deep/er/file; echo code $?; ls -l /dev/shm | wc -l; mount | grep -c /dev/shm").with(move |c| {
         let mount = |from: &std::path::Path, to: &str, readonly| Mount {
             host_path: from.to_string_lossy().into_owned(), container_path: to.into(), readonly, ..Default::default()

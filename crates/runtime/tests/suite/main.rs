@@ -4,8 +4,10 @@
 
 mod world;
 
-mod lifecycle;
-mod network;
 mod kubectl;
+mod lifecycle;
+mod limits;
+mod network;
 mod restart;
+mod security;
 mod streaming;

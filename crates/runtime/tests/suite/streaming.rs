@@ -23,12 +23,20 @@ async fn kubectl_exec_both_ways() {
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!((output.status.code(), &*out), (Some(7), "out\n"), "{err}");
         assert!(err.starts_with("err\n") && err.contains("exit code 7"), "{err}");
-        let output = cluster.run(&["exec", "-i", "p", "--", "sh", "-c", "sort; echo end"], b"b\na\n", websockets).await;
-        assert_eq!((output.status.code(), &*output.stdout), (Some(0), b"a\nb\nend\n".as_slice()), "{output:?}");
+        let output = cluster
+            .run(&["exec", "-i", "p", "--", "sh", "-c", "sort; echo end"], b"b\na\n", websockets)
+            .await;
+        assert_eq!(
+            (output.status.code(), &*output.stdout),
+            (Some(0), b"a\nb\nend\n".as_slice()),
+            "{output:?}"
+        );
         let output = cluster.run(&["exec", "p", "--", "nothing-like-it"], b"", websockets).await;
         let err = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && err.contains("executable file not found in $PATH"), "{err}");
-        let output = cluster.run(&["exec", "p", "--", "dd", "if=/dev/zero", "bs=64k", "count=80"], b"", websockets).await;
+        let output = cluster
+            .run(&["exec", "p", "--", "dd", "if=/dev/zero", "bs=64k", "count=80"], b"", websockets)
+            .await;
         assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 80 * 65536));
     }
 }
@@ -37,20 +45,36 @@ async fn kubectl_exec_both_ways() {
 async fn terminals_have_a_size_and_a_name() {
     let world = World::new().await;
     let sandbox = world.sandbox().await;
-    let id = world.launch(&sandbox, shell("tty; test -c /dev/console && echo console; read line; echo got $line").with(|c| {
-        c.tty = true;
-        c.stdin = true;
-    })).await;
+    let id = world
+        .launch(
+            &sandbox,
+            shell("tty; test -c /dev/console && echo console; read line; echo got $line").with(|c| {
+                c.tty = true;
+                c.stdin = true;
+            }),
+        )
+        .await;
     world.wait_log("main", "console").await;
     assert!(world.log("main").starts_with("/dev/pts/0"), "{}", world.log("main"));
-    let url = world.client.exec(ExecRequest {
-        container_id: id.clone(), cmd: ["sh", "-c", "tty; stty size; read x; stty size"].map(str::to_owned).to_vec(),
-        tty: true, stdin: true, stdout: true, stderr: false,
-    }).await.expect("a URL").url;
+    let url = world
+        .client
+        .exec(ExecRequest {
+            container_id: id.clone(),
+            cmd: ["sh", "-c", "tty; stty size; read x; stty size"].map(str::to_owned).to_vec(),
+            tty: true,
+            stdin: true,
+            stdout: true,
+            stderr: false,
+        })
+        .await
+        .expect("a URL")
+        .url;
     let mut socket = WebSocket::connect(&url, "v5.channel.k8s.io");
     socket.send(4, br#"{"Width":100,"Height":40}"#);
     let mut seen = socket.read_until("\n");
-    while !seen.contains("pts/1") { seen += &socket.read_until("\n"); }
+    while !seen.contains("pts/1") {
+        seen += &socket.read_until("\n");
+    }
     socket.send(4, br#"{"Width":90,"Height":30}"#);
     socket.send(0, b"go\n");
     let rest = socket.read_until("30 90");
@@ -68,7 +92,15 @@ async fn kubectl_attach_sees_output_and_gives_input() {
     let sandbox = world.sandbox().await;
     let script = "while read line; do echo got $line; done; echo end";
     for websockets in [true, false] {
-        let id = world.launch(&sandbox, shell(script).with(|c| { c.stdin = true; c.stdin_once = true; })).await;
+        let id = world
+            .launch(
+                &sandbox,
+                shell(script).with(|c| {
+                    c.stdin = true;
+                    c.stdin_once = true;
+                }),
+            )
+            .await;
         let cluster = fake(&world, &sandbox.0, &id, false).await;
         let output = cluster.run(&["attach", "-i", "p"], b"one\ntwo\n", websockets).await;
         let out = String::from_utf8_lossy(&output.stdout);
@@ -90,9 +122,16 @@ async fn kubectl_port_forward_reaches_loopback() {
         let mut child = cluster.spawn(&["port-forward", "p", ":8080"], websockets);
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        let (read, line) = tokio::task::spawn_blocking(move || (stdout.read_line(&mut line), line)).await.expect("a line");
+        // The reader is kept: kubectl dies of a closed standard output.
+        let reading = tokio::task::spawn_blocking(move || (stdout.read_line(&mut line), line, stdout));
+        let (read, line, _stdout) = reading.await.expect("a line");
         read.expect("a line");
-        let port: u16 = line.rsplit("127.0.0.1:").next().and_then(|r| r.split(' ').next()).and_then(|p| p.parse().ok()).unwrap_or_else(|| panic!("{line}"));
+        let port: u16 = line
+            .rsplit("127.0.0.1:")
+            .next()
+            .and_then(|r| r.split(' ').next())
+            .and_then(|p| p.parse().ok())
+            .unwrap_or_else(|| panic!("{line}"));
         let echoed = async || {
             tokio::task::spawn_blocking(move || {
                 let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
@@ -101,7 +140,10 @@ async fn kubectl_port_forward_reaches_loopback() {
                 let mut answer = [0; 4];
                 stream.read_exact(&mut answer).ok()?;
                 Some(answer == *b"ping")
-            }).await.expect("a thread") == Some(true)
+            })
+            .await
+            .expect("a thread")
+                == Some(true)
         };
         wait("bytes come back", || echoed()).await;
         wait("and over a second connection", || echoed()).await;
@@ -115,14 +157,22 @@ async fn tokens_are_for_one_use() {
     let world = World::new().await;
     let sandbox = world.sandbox().await;
     let id = world.launch(&sandbox, shell("exec sleep 1000")).await;
-    let request = ExecRequest { container_id: id.clone(), cmd: vec!["true".into()], stdout: true, ..Default::default() };
+    let request = ExecRequest {
+        container_id: id.clone(),
+        cmd: vec!["true".into()],
+        stdout: true,
+        ..Default::default()
+    };
     let url = world.client.exec(request).await.expect("a URL").url;
     let mut socket = WebSocket::connect(&url, "v5.channel.k8s.io");
     assert!(socket.read_until("\"Success\"").contains("Success"));
     assert_eq!(WebSocket::status(&url, "v5.channel.k8s.io"), "404");
     let stop = StopContainerRequest { container_id: id.clone(), timeout: 0 };
     world.client.stop_container(stop).await.expect("stopped");
-    let refused = world.client.exec(ExecRequest { container_id: id, cmd: vec!["true".into()], ..Default::default() }).await;
+    let refused = world
+        .client
+        .exec(ExecRequest { container_id: id, cmd: vec!["true".into()], ..Default::default() })
+        .await;
     assert_eq!(refused.expect_err("not running").code, Code::FailedPrecondition);
 }
 
@@ -134,8 +184,10 @@ impl WebSocket {
         let (address, path) = url.trim_start_matches("http://").split_once('/').expect("a URL");
         let mut stream = std::net::TcpStream::connect(address).expect("connected");
         stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).expect("a timeout");
-        let request = format!("GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {protocol}\r\n\r\n");
+        let request = format!(
+            "GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {protocol}\r\n\r\n"
+        );
         stream.write_all(request.as_bytes()).expect("written");
         let mut head = Vec::new();
         let mut byte = [0];

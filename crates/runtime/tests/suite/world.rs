@@ -84,16 +84,7 @@ impl World {
         wait("the runtime serves", || async { self.client.version(Default::default()).await.is_ok() }).await;
     }
 
-    pub(crate) fn server_pid(&self) -> u32 {
-        self.server.id()
-    }
-
-    /// kill -9 of the runtime, and a new one.
-    pub(crate) async fn crash_and_restart(&mut self) {
-        self.crash();
-        self.restart().await;
-    }
-
+    /// kill -9 of the runtime.
     pub(crate) fn crash(&mut self) {
         self.server.kill().expect("kill");
         self.server.wait().expect("wait");
