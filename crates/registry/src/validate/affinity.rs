@@ -38,7 +38,7 @@ fn weight(term: &At<'_>, faults: &mut Faults) {
 /// A node selector, in pods and in persistent volumes.
 pub(super) fn node_selector(selector: &At<'_>, faults: &mut Faults) {
     let terms = selector.get("nodeSelectorTerms");
-    if terms.len() == 0 {
+    if terms.is_empty() {
         faults.push(terms.missing("must have at least one node selector term"));
     }
     terms.items().for_each(|term| node_term(&term, true, faults));
@@ -110,7 +110,7 @@ fn pod_term(term: &At<'_>, faults: &mut Faults) {
 fn label_keys(term: &At<'_>, faults: &mut Faults) {
     let (matching, differing) = (term.get("matchLabelKeys"), term.get("mismatchLabelKeys"));
     for list in [&matching, &differing] {
-        if list.len() > 0 && !term.get("labelSelector").is_set() {
+        if !list.is_empty() && !term.get("labelSelector").is_set() {
             faults.push(list.forbidden("must not be specified when labelSelector is not set"));
         }
         list.items().for_each(|key| key.rule(names::qualified_name, faults));

@@ -154,7 +154,7 @@ fn rules(rules: &At<'_>, faults: &mut Faults) {
     }
     rules.get("selectPolicy").optional_one_of(&["Disabled", "Max", "Min"], faults);
     let policies = rules.get("policies");
-    if policies.len() == 0 {
+    if policies.is_empty() {
         faults.push(policies.missing("must specify at least one Policy"));
     }
     for policy in policies.items() {

@@ -113,14 +113,14 @@ fn failure_policy(spec: &At<'_>, faults: &mut Faults) {
     for rule in rules.items() {
         rule.get("action").one_of(&["Count", "FailIndex", "FailJob", "Ignore"], faults);
         let (codes, conditions) = (rule.get("onExitCodes"), rule.get("onPodConditions"));
-        if codes.is_set() && conditions.len() > 0 {
+        if codes.is_set() && !conditions.is_empty() {
             faults.push(rule.invalid("specifying both OnExitCodes and OnPodConditions is not supported"));
-        } else if !codes.is_set() && conditions.len() == 0 {
+        } else if !codes.is_set() && conditions.is_empty() {
             faults.push(rule.invalid("specifying one of OnExitCodes and OnPodConditions is required"));
         }
         if codes.is_set() {
             codes.get("operator").one_of(&["In", "NotIn"], faults);
-            if codes.get("values").len() == 0 {
+            if codes.get("values").is_empty() {
                 faults.push(codes.get("values").invalid("at least one value is required"));
             }
             for value in codes.get("values").items() {

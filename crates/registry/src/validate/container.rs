@@ -163,7 +163,7 @@ fn restart_policy(container: &At<'_>, faults: &mut Faults) {
     let (policy, rules) = (container.get("restartPolicy"), container.get("restartPolicyRules"));
     if policy.is_set() {
         policy.known(&["Always", "Never", "OnFailure"], faults);
-    } else if rules.len() > 0 {
+    } else if !rules.is_empty() {
         faults.push(policy.missing("must specify restartPolicy when restart rules are used"));
     }
     if rules.len() > RESTART_RULES_MAX {

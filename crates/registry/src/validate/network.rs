@@ -19,7 +19,7 @@ pub(crate) fn validate_endpoints(o: &Object) -> Faults {
     let mut faults = Vec::new();
     for subset in At::top(o, "subsets").items() {
         let lists = [subset.get("addresses"), subset.get("notReadyAddresses")];
-        if lists.iter().all(|l| l.len() == 0) {
+        if lists.iter().all(|l| l.is_empty()) {
             faults.push(subset.missing("must specify `addresses` or `notReadyAddresses`"));
         }
         for address in lists.iter().flat_map(At::items) {
@@ -109,7 +109,7 @@ pub(crate) fn validate_ingress(o: &Object) -> Faults {
     let mut faults = Vec::new();
     let spec = At::top(o, "spec");
     let (rules, backend_at) = (spec.get("rules"), spec.get("defaultBackend"));
-    if rules.len() == 0 && !backend_at.is_set() {
+    if rules.is_empty() && !backend_at.is_set() {
         let why = "either `defaultBackend` or `rules` must be specified";
         faults.push(FieldError::invalid(&spec.path(), rules.value().clone(), why));
     }
@@ -324,7 +324,7 @@ fn peer(peer: &At<'_>, faults: &mut Faults) {
 pub(crate) fn validate_service_cidr(o: &Object) -> Faults {
     let mut faults = Vec::new();
     let cidrs = At::top(o, "spec").get("cidrs");
-    if cidrs.len() == 0 {
+    if cidrs.is_empty() {
         faults.push(cidrs.missing("at least one CIDR required"));
     }
     if cidrs.len() > 2 {

@@ -32,7 +32,7 @@ pub(crate) fn validate_pod(o: &Object) -> Faults {
     whole(o, &mut faults);
     let spec = At::top(o, "spec");
     let bound = !spec.get("nodeName").is_empty();
-    if bound && spec.get("schedulingGates").len() > 0 {
+    if bound && !spec.get("schedulingGates").is_empty() {
         faults.push(
             spec.get("nodeName").forbidden("cannot be set until all schedulingGates have been cleared"),
         );
@@ -43,7 +43,7 @@ pub(crate) fn validate_pod(o: &Object) -> Faults {
 /// A new pod.
 pub(crate) fn validate_new_pod(o: &Object) -> Faults {
     let ephemeral = At::top(o, "spec").get("ephemeralContainers");
-    if ephemeral.len() > 0 { vec![ephemeral.forbidden("cannot be set on create")] } else { Vec::new() }
+    if !ephemeral.is_empty() { vec![ephemeral.forbidden("cannot be set on create")] } else { Vec::new() }
 }
 
 /// A change of the whole pod.

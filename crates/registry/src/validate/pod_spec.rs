@@ -24,7 +24,7 @@ pub(super) fn template(template: &At<'_>, faults: &mut Faults) {
     let spec = template.get("spec");
     pod_spec(&spec, "", false, faults);
     let ephemeral = spec.get("ephemeralContainers");
-    if ephemeral.len() > 0 {
+    if !ephemeral.is_empty() {
         faults.push(ephemeral.forbidden("ephemeral containers not allowed in pod template"));
     }
 }
@@ -148,7 +148,7 @@ fn dns_config(spec: &At<'_>, faults: &mut Faults) {
         if !config.is_set() {
             return faults.push(config.missing("must provide `dnsConfig` when `dnsPolicy` is None"));
         }
-        if servers.len() == 0 {
+        if servers.is_empty() {
             return faults
                 .push(servers.missing("must provide at least one DNS nameserver when `dnsPolicy` is None"));
         }

@@ -111,7 +111,7 @@ pub(crate) fn validate_signing_request(o: &Object) -> Faults {
     let spec = At::top(o, "spec");
     spec.get("request").required(&mut faults);
     let usages = spec.get("usages");
-    if usages.len() == 0 {
+    if usages.is_empty() {
         faults.push(usages.missing(""));
     }
     let signer = spec.get("signerName");

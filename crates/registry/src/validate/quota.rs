@@ -41,12 +41,12 @@ pub(crate) fn validate_quota(o: &Object) -> Faults {
         requirement.get("scopeName").one_of(&SCOPES, &mut faults);
         let (operator, values) = (requirement.get("operator"), requirement.get("values"));
         match operator.str() {
-            "In" | "NotIn" if values.len() == 0 => {
+            "In" | "NotIn" if values.is_empty() => {
                 faults.push(values.missing(
                     "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector",
                 ))
             }
-            "Exists" | "DoesNotExist" if values.len() > 0 => {
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
                 faults.push(values.invalid(
                     "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector",
                 ))

@@ -7,13 +7,13 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 
 fn rules(o: &Object, namespaced: bool, faults: &mut Faults) {
     for rule in At::top(o, "rules").items() {
-        if rule.get("verbs").len() == 0 {
+        if rule.get("verbs").is_empty() {
             faults.push(rule.get("verbs").missing("verbs must contain at least one value"));
         }
         let urls = rule.get("nonResourceURLs");
         let of_resources =
-            ["apiGroups", "resources", "resourceNames"].iter().any(|key| rule.get(key).len() > 0);
-        if urls.len() > 0 {
+            ["apiGroups", "resources", "resourceNames"].iter().any(|key| !rule.get(key).is_empty());
+        if !urls.is_empty() {
             if namespaced {
                 faults.push(urls.invalid("namespaced rules cannot apply to non-resource URLs"));
             }
@@ -24,7 +24,7 @@ fn rules(o: &Object, namespaced: bool, faults: &mut Faults) {
             continue;
         }
         for (key, what) in [("apiGroups", "api group"), ("resources", "resource")] {
-            if rule.get(key).len() == 0 {
+            if rule.get(key).is_empty() {
                 let why = format!("resource rules must supply at least one {what}");
                 faults.push(rule.get(key).missing(why));
             }
@@ -45,7 +45,7 @@ pub(crate) fn validate_cluster_role(o: &Object) -> Faults {
     rules(o, false, &mut faults);
     let aggregation = At::top(o, "aggregationRule");
     let selectors = aggregation.get("clusterRoleSelectors");
-    if aggregation.is_set() && selectors.len() == 0 {
+    if aggregation.is_set() && selectors.is_empty() {
         faults.push(
             selectors.missing("at least one clusterRoleSelector required if aggregationRule is non-nil"),
         );

@@ -13,7 +13,7 @@ pub(crate) fn validate_service(o: &Object) -> Faults {
     let spec = At::top(o, "spec");
     let kind = spec.get("type").str();
     let headless = spec.get("clusterIP").str() == HEADLESS;
-    if spec.get("ports").len() == 0 && !headless && kind != "ExternalName" {
+    if spec.get("ports").is_empty() && !headless && kind != "ExternalName" {
         faults.push(spec.get("ports").missing(""));
     }
     of_type(&spec, kind, headless, &mut faults);
@@ -121,9 +121,9 @@ fn affinity(spec: &At<'_>, faults: &mut Faults) {
 fn addresses(spec: &At<'_>, headless: bool, faults: &mut Faults) {
     let (ip, ips, families) = (spec.get("clusterIP"), spec.get("clusterIPs"), spec.get("ipFamilies"));
     let first = ips.items().next().map_or("", |ip| ip.str());
-    if ip.is_empty() && ips.len() > 0 {
+    if ip.is_empty() && !ips.is_empty() {
         faults.push(ips.invalid("must be empty when `clusterIP` is not specified"));
-    } else if !ip.is_empty() && ips.len() > 0 && first != ip.str() {
+    } else if !ip.is_empty() && !ips.is_empty() && first != ip.str() {
         faults.push(ips.invalid("first value must match `clusterIP`"));
     }
     let mut seen = Unique::default();
@@ -186,7 +186,7 @@ const ONLY_LB: &str = "may only be used when `type` is 'LoadBalancer'";
 fn load_balancer(spec: &At<'_>, kind: &str, faults: &mut Faults) {
     let ranges =
         At::new(spec.get("loadBalancerSourceRanges").value(), spec.path().child("LoadBalancerSourceRanges"));
-    if ranges.len() > 0 && kind != "LoadBalancer" {
+    if !ranges.is_empty() && kind != "LoadBalancer" {
         faults.push(ranges.forbidden(ONLY_LB));
     }
     for range in ranges.items() {
@@ -208,7 +208,7 @@ fn load_balancer(spec: &At<'_>, kind: &str, faults: &mut Faults) {
 fn traffic(spec: &At<'_>, kind: &str, faults: &mut Faults) {
     let external = spec.get("externalTrafficPolicy");
     let accessible = matches!(kind, "LoadBalancer" | "NodePort")
-        || (kind == "ClusterIP" && spec.get("externalIPs").len() > 0);
+        || (kind == "ClusterIP" && !spec.get("externalIPs").is_empty());
     if accessible {
         external.one_of(&["Cluster", "Local"], faults);
     } else if !external.is_empty() {
@@ -262,7 +262,7 @@ fn both_headless(a: &At<'_>, b: &At<'_>) -> bool {
 
 fn cluster_ips(spec: &At<'_>, before: &At<'_>, faults: &mut Faults) {
     let (ips, old) = (spec.get("clusterIPs"), before.get("clusterIPs"));
-    if old.len() > 0 && ips.len() == 0 {
+    if !old.is_empty() && ips.is_empty() {
         let why = "primary clusterIP can not be unset";
         faults.push(FieldError::invalid(&ips.path().index(0), ips.value().clone(), why));
     }

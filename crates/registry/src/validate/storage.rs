@@ -56,7 +56,7 @@ fn positive(at: &At<'_>, faults: &mut Faults) {
 
 /// A claim's spec, in claims and in templates of claims.
 pub(super) fn claim_spec(spec: &At<'_>, faults: &mut Faults) {
-    if spec.get("accessModes").len() == 0 {
+    if spec.get("accessModes").is_empty() {
         faults.push(spec.get("accessModes").missing("at least 1 access mode is required"));
     }
     spec.get("selector").selector(faults);
@@ -149,7 +149,7 @@ pub(crate) fn validate_claim_update(new: &Object, old: &Object) -> Faults {
 pub(crate) fn validate_volume(o: &Object) -> Faults {
     let mut faults = Vec::new();
     let spec = At::top(o, "spec");
-    if spec.get("accessModes").len() == 0 {
+    if spec.get("accessModes").is_empty() {
         faults.push(spec.get("accessModes").missing(""));
     }
     access_modes(&spec, &mut faults);

@@ -75,11 +75,8 @@ fn source(volume: &At<'_>, pod_name: &str, faults: &mut Faults) {
         return;
     };
     match kind {
-        "emptyDir" => {
-            if at.get("sizeLimit").quantity().is_some_and(|q| q.signum() < 0) {
-                faults
-                    .push(at.get("sizeLimit").forbidden("SizeLimit field must be a valid resource quantity"));
-            }
+        "emptyDir" if at.get("sizeLimit").quantity().is_some_and(|q| q.signum() < 0) => {
+            faults.push(at.get("sizeLimit").forbidden("SizeLimit field must be a valid resource quantity"));
         }
         "hostPath" => host_path(&at, faults),
         "secret" => files(&at, "secretName", faults),

@@ -66,7 +66,7 @@ fn webhook(hook: &At<'_>, faults: &mut Faults) {
         }
     }
     let versions = hook.get("admissionReviewVersions");
-    if versions.len() == 0 {
+    if versions.is_empty() {
         faults.push(versions.missing("must specify one of v1, v1beta1"));
     } else if !versions.items().any(|v| matches!(v.str(), "v1" | "v1beta1")) {
         faults.push(versions.invalid("must include at least one of v1, v1beta1"));
@@ -76,7 +76,7 @@ fn webhook(hook: &At<'_>, faults: &mut Faults) {
 fn rule(rule: &At<'_>, faults: &mut Faults) {
     for key in ["operations", "apiGroups", "apiVersions", "resources"] {
         let list = rule.get(key);
-        if list.len() == 0 {
+        if list.is_empty() {
             faults.push(list.missing(""));
         }
         if list.len() > 1 && key != "resources" && list.items().any(|i| i.str() == "*") {
