@@ -4,6 +4,9 @@
 //! in a second map the endpoint of the number it drew. The chains depend on the *count* of endpoints alone, so
 //! there are as many as there are different counts. A change of one service is the change of its elements, and every
 //! change is one transaction of the kernel.
+//!
+//! The maps are declared with `tcp dport` and used with `th dport`: both are the same two bytes, but nft 1.0 cannot read
+//! back a map that was declared with `th`.
 
 use crate::rules::{Backends, Frontend, RuleSet};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,9 +55,9 @@ impl Table {
         format!(
             "\
 \tmap services {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
-\tmap service_endpoints {{ typeof ip daddr . meta l4proto . th dport . numgen random mod 65536 : ip daddr . th dport; }}
+\tmap service_endpoints {{ typeof ip daddr . meta l4proto . tcp dport . numgen random mod 65536 : ip daddr . tcp dport; }}
 \tmap node_ports {{ type inet_proto . inet_service : verdict; }}
-\tmap node_port_endpoints {{ typeof meta l4proto . th dport . numgen random mod 65536 : ip daddr . th dport; }}
+\tmap node_port_endpoints {{ typeof meta l4proto . tcp dport . numgen random mod 65536 : ip daddr . tcp dport; }}
 \tset hairpin {{ type ipv4_addr . ipv4_addr; }}
 \tset node_port_addresses {{ type ipv4_addr; flags interval; elements = {{ {node_ports} }} }}
 \tchain translate {{
