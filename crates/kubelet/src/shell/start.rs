@@ -12,6 +12,7 @@ use cri::{
 };
 use k8s_openapi::api::core::v1::{Container, Pod};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What is to be started.
 pub(crate) struct What {
@@ -77,7 +78,9 @@ impl Starting<'_> {
             config: Some(config),
             sandbox_config: Some(sandbox),
         };
+        let asked = Instant::now();
         let made = self.ctx.runtime.create_container(request).await;
+        tracing::debug!(container = self.what.name, took = ?asked.elapsed(), "created");
         let made = made.map_err(|e| self.fail("CreateContainerError", e.message))?;
         self.tell(Note::normal("Created", "Container created"));
         Ok(made.container_id)
@@ -90,7 +93,9 @@ impl Starting<'_> {
 
     async fn run(&self, id: &str) -> Result<(), Failure> {
         let request = StartContainerRequest { container_id: id.to_owned() };
+        let asked = Instant::now();
         let started = self.ctx.runtime.start_container(request).await;
+        tracing::debug!(container = self.what.name, took = ?asked.elapsed(), "started");
         started.map_err(|e| self.fail("RunContainerError", e.message))?;
         self.tell(Note::normal("Started", "Container started"));
         let hook = self.container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref());

@@ -282,7 +282,14 @@ impl Worker {
 
     fn spawn_op(&mut self, op: Op) {
         let work = execute::run(self.ctx.clone(), self.current(), op.clone());
-        let id = self.tasks.spawn(async move { Done::Op(work.await) }).id();
+        let (name, step) = (podspec::name(&self.pod).to_owned(), op.clone());
+        let task = async move {
+            let start = Instant::now();
+            let outcome = work.await;
+            tracing::debug!(pod = name, ?step, took = ?start.elapsed(), "done");
+            Done::Op(outcome)
+        };
+        let id = self.tasks.spawn(task).id();
         self.running.insert(id, Some(op));
     }
 
