@@ -52,7 +52,7 @@ fn comparable(mut v: Value) -> Value {
             admission.iter().for_each(|key| remove(&mut v, &["spec", key]));
             let token =
                 |item: &Value| item["name"].as_str().is_some_and(|n| n.starts_with("kube-api-access"));
-            let mut lists = vec![&mut v["spec"]["volumes"]];
+            let mut lists = [&mut v["spec"]["volumes"]];
             lists.iter_mut().filter_map(|l| l.as_array_mut()).for_each(|l| l.retain(|i| !token(i)));
             for list in ["containers", "initContainers"] {
                 for container in v["spec"][list].as_array_mut().into_iter().flatten() {

@@ -68,6 +68,23 @@ fn pods() {
             "phase: Succeeded, containerStatuses: [{name: a, state: {terminated: {exitCode: 0, reason: Completed}}}]",
         ),
         pod("deletionTimestamp: '2025-01-01T01:29:00Z'", two, running),
+    ];
+    check_pods(&states, expect![[r#"
+        Name | Ready | Status | Restarts | Age | IP | Node | Nominated Node | Readiness Gates
+        x | 0/2 | Pending | 0 | 90m | <none> | node | <none> | <none>
+        x | 0/2 | SchedulingGated | 0 | 90m | <none> | node | <none> | <none>
+        x | 2/2 | Running | 3 (5m ago) | 90m | 10.0.0.1 | node | <none> | <none>
+        x | 0/2 | CrashLoopBackOff | 2 | 90m | <none> | node | <none> | <none>
+        x | 0/2 | ExitCode:3 | 0 | 90m | <none> | node | <none> | <none>
+        x | 0/2 | Signal:9 | 0 | 90m | <none> | node | <none> | <none>
+        x | 0/2 | Completed | 0 | 90m | <none> | node | <none> | <none>
+        x | 0/2 | Terminating | 0 | 90m | 10.0.0.1 | node | <none> | <none>
+    "#]]);
+}
+
+#[test]
+fn pods_that_start() {
+    let states = [
         pod(
             "",
             "initContainers: [{name: i}, {name: s, restartPolicy: Always}], containers: [{name: a}]",
@@ -89,25 +106,18 @@ fn pods() {
             "phase: Evicted, reason: Evicted, conditions: [{type: a, status: 'True'}]",
         ),
     ];
+    check_pods(&states, expect![[r#"
+        Name | Ready | Status | Restarts | Age | IP | Node | Nominated Node | Readiness Gates
+        x | 0/2 | Init:0/2 | 0 | 90m | <none> | <none> | <none> | <none>
+        x | 0/1 | Init:ImagePullBackOff | 0 | 90m | <none> | <none> | <none> | <none>
+        x | 0/1 | Init:Error | 0 | 90m | <none> | <none> | <none> | <none>
+        x | 0/1 | Evicted | 0 | 90m | <none> | <none> | <none> | 1/2
+    "#]]);
+}
+
+fn check_pods(states: &[String], expected: Expect) {
     let texts: Vec<&str> = states.iter().map(String::as_str).collect();
-    check(
-        &texts,
-        expect![[r#"
-            Name | Ready | Status | Restarts | Age | IP | Node | Nominated Node | Readiness Gates
-            x | 0/2 | Pending | 0 | 90m | <none> | node | <none> | <none>
-            x | 0/2 | SchedulingGated | 0 | 90m | <none> | node | <none> | <none>
-            x | 2/2 | Running | 3 (5m ago) | 90m | 10.0.0.1 | node | <none> | <none>
-            x | 0/2 | CrashLoopBackOff | 2 | 90m | <none> | node | <none> | <none>
-            x | 0/2 | ExitCode:3 | 0 | 90m | <none> | node | <none> | <none>
-            x | 0/2 | Signal:9 | 0 | 90m | <none> | node | <none> | <none>
-            x | 0/2 | Completed | 0 | 90m | <none> | node | <none> | <none>
-            x | 0/2 | Terminating | 0 | 90m | 10.0.0.1 | node | <none> | <none>
-            x | 0/2 | Init:0/2 | 0 | 90m | <none> | <none> | <none> | <none>
-            x | 0/1 | Init:ImagePullBackOff | 0 | 90m | <none> | <none> | <none> | <none>
-            x | 0/1 | Init:Error | 0 | 90m | <none> | <none> | <none> | <none>
-            x | 0/1 | Evicted | 0 | 90m | <none> | <none> | <none> | 1/2
-        "#]],
-    );
+    check(&texts, expected);
 }
 
 #[test]
