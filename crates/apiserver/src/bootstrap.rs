@@ -86,6 +86,14 @@ impl ApiServer {
         }
         served.kind.default(&mut new);
         served.kind.prepare_for_create(&mut new, &Context::at(now));
+        if new.kind == "APIService" {
+            let text = "Local APIServices are always available";
+            new.set(
+                &["status", "conditions"],
+                json!([{"type": "Available", "status": "True", "reason": "Local",
+                "message": text, "lastTransitionTime": Time::new(now).to_string()}]),
+            );
+        }
         new
     }
 

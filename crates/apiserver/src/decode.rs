@@ -33,9 +33,9 @@ pub(crate) fn json(body: &[u8]) -> Result<Decoded, Status> {
 
 /// Parses YAML.
 pub(crate) fn yaml(body: &[u8]) -> Result<Decoded, Status> {
-    let bad = |e: &dyn std::fmt::Display| Status::bad_request(format!("error converting YAML to JSON: {e}"));
-    let text = std::str::from_utf8(body).map_err(|e| bad(&e))?;
-    meta::yaml::decode(text).map_err(|e| bad(&e))
+    let text = std::str::from_utf8(body)
+        .map_err(|e| Status::bad_request(format!("error converting YAML to JSON: {e}")))?;
+    meta::yaml::decode(text).map_err(|e| Status::bad_request(e.to_string()))
 }
 
 /// What a document must be: the kind of the path, or what one of its subresources shows.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 /// Bytes of a request body (`MaxRequestBodyBytes`).
 pub const MAX_BODY: usize = 3 * 1024 * 1024;
+/// Bytes of a longer body that are read to be thrown away.
+pub const MAX_DISCARDED: usize = 64 * 1024 * 1024;
 /// Bytes of a request's header lines.
 pub const MAX_HEADERS: usize = 1024 * 1024;
 /// Header lines of a request.

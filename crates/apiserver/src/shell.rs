@@ -2,16 +2,15 @@
 
 use crate::accept::Accepted;
 use crate::body::ReplyBody;
-use crate::limits::{MAX_BODY, REQUEST_TIMEOUT};
+use crate::limits::{MAX_BODY, MAX_DISCARDED, REQUEST_TIMEOUT};
 use crate::proxy;
 use crate::reply::{Payload, Reply};
 use crate::server::ApiServer;
 use crate::stage::{Admitted, Parsed, Peer};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use http::{Request, Response};
-use http_body::Body;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use meta::{Reason, Status};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -112,19 +111,27 @@ impl ApiServer {
 }
 
 /// Reads a body up to the limit (413 behind it), within the time that a request has.
-async fn read_body<B>(body: B) -> Result<Bytes, Status>
-where
-    B: Body<Data = Bytes>,
-    B::Error: std::fmt::Display + Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let read = Limited::new(body, MAX_BODY).collect();
-    match tokio::time::timeout(REQUEST_TIMEOUT, read).await {
-        Err(_) => Err(Status::new(Reason::Timeout, "Timeout: the request's body did not arrive in time")),
-        Ok(Ok(all)) => Ok(all.to_bytes()),
-        Ok(Err(e)) if e.is::<http_body_util::LengthLimitError>() => Err(Status::new(
-            Reason::RequestEntityTooLarge,
-            format!("Request entity too large: limit is {MAX_BODY}"),
-        )),
-        Ok(Err(e)) => Err(Status::bad_request(format!("the request's body could not be read: {e}"))),
+async fn read_body(body: hyper::body::Incoming) -> Result<Bytes, Status> {
+    let timeout = || Status::new(Reason::Timeout, "Timeout: the request's body did not arrive in time");
+    tokio::time::timeout(REQUEST_TIMEOUT, read_bounded(body)).await.map_err(|_| timeout())?
+}
+
+/// What is too long is read on for a while and thrown away: a client that is still sending would not hear the answer.
+async fn read_bounded(mut body: hyper::body::Incoming) -> Result<Bytes, Status> {
+    let (mut all, mut length) = (BytesMut::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let unreadable = |e| Status::bad_request(format!("the request's body could not be read: {e}"));
+        let Ok(data) = frame.map_err(unreadable)?.into_data() else { continue };
+        length += data.len();
+        if length <= MAX_BODY {
+            all.extend_from_slice(&data);
+        } else if length > MAX_DISCARDED {
+            break;
+        }
     }
+    if length > MAX_BODY {
+        let text = format!("Request entity too large: limit is {MAX_BODY}");
+        return Err(Status::new(Reason::RequestEntityTooLarge, text));
+    }
+    Ok(all.freeze())
 }
