@@ -102,26 +102,35 @@ impl Repository {
         tag_or_digest: &str,
         expected: Option<Digest>,
     ) -> Result<(Vec<u8>, Digest), Refusal> {
-        let url = self.url("manifests", tag_or_digest);
-        let response = self.ask(&Method::GET, &url, manifests()).await?;
-        let expected = expected.or_else(|| digest_of(&response));
-        self.small(response, expected, "the image's manifest").await
+        self.small(&self.url("manifests", tag_or_digest), manifests(), expected, "the image's manifest").await
     }
 
     /// A small blob, held against its digest.
     pub(super) async fn config(&self, digest: &Digest) -> Result<Vec<u8>, Refusal> {
         let url = self.url("blobs", &digest.to_string());
-        let response = self.ask(&Method::GET, &url, HeaderMap::new()).await?;
-        Ok(self.small(response, Some(*digest), "the image's configuration").await?.0)
+        Ok(self.small(&url, HeaderMap::new(), Some(*digest), "the image's configuration").await?.0)
     }
 
     async fn small(
         &self,
-        response: Response<Incoming>,
+        url: &str,
+        headers: HeaderMap,
         expected: Option<Digest>,
         what: &str,
     ) -> Result<(Vec<u8>, Digest), Refusal> {
-        let bytes = self.http.whole(response.into_body(), MAX_JSON, what).await?;
+        let mut attempt = 0;
+        let (bytes, expected) = loop {
+            let response = self.ask(&Method::GET, url, headers.clone()).await?;
+            let expected = expected.or_else(|| digest_of(&response));
+            attempt += 1;
+            match self.http.whole(response.into_body(), MAX_JSON, what).await {
+                Ok(bytes) => break (bytes, expected),
+                Err(refusal) if refusal.again && attempt < MAX_ATTEMPTS => {
+                    tokio::time::sleep(self.pause(attempt)).await;
+                }
+                Err(refusal) => return Err(refusal),
+            }
+        };
         let is = Digest::of(&bytes);
         match expected {
             Some(expected) if is != expected => Err(Refusal::last(format!(
