@@ -30,6 +30,7 @@ pub fn known_reason(reason: &str) -> &'static str {
         "NodePorts",
         "TaintToleration",
         "PodOSNotSupported",
+        "SysctlForbidden",
     ];
     KNOWN.iter().find(|k| **k == reason).copied().unwrap_or("UnexpectedAdmissionError")
 }
@@ -44,6 +45,7 @@ pub fn admit<'a>(
     if spec.os.as_ref().is_some_and(|os| os.name != "linux") {
         return reject("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS");
     }
+    sysctls(pod)?;
     if !selected(pod, node) {
         let message = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
         return reject("NodeAffinity", message);
@@ -65,6 +67,46 @@ pub fn admit<'a>(
         return Ok(());
     }
     fits(pod, others, node)
+}
+
+/// Sysctls that a pod may set: those that are its own and harm nobody (`pkg/kubelet/sysctl/safe_sysctls.go`).
+const SAFE_SYSCTLS: &[&str] = &[
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_wmem",
+];
+
+fn sysctls(pod: &Pod) -> Result<(), Rejection> {
+    const REASON: &str = "SysctlForbidden";
+    let spec = podspec::spec(pod);
+    for s in spec.security_context.iter().flat_map(|c| c.sysctls.iter().flatten()) {
+        let name = s.name.replace('/', ".");
+        if !SAFE_SYSCTLS.contains(&name.as_str()) {
+            return reject(REASON, format!("forbidden sysctl: {:?} not allowlisted", s.name));
+        }
+        if name.starts_with("net.") && spec.host_network == Some(true) {
+            return reject(
+                REASON,
+                format!("forbidden sysctl: {:?} not allowed with host net enabled", s.name),
+            );
+        }
+        if name.starts_with("kernel.") && spec.host_ipc == Some(true) {
+            return reject(
+                REASON,
+                format!("forbidden sysctl: {:?} not allowed with host ipc enabled", s.name),
+            );
+        }
+    }
+    Ok(())
 }
 
 fn fits<'a>(pod: &Pod, others: impl Iterator<Item = &'a Pod>, node: &Node) -> Result<(), Rejection> {
@@ -168,4 +210,58 @@ fn selected(pod: &Pod, node: &Node) -> bool {
     let affinity = spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
     let required = affinity.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
     wanted && required.is_none_or(|r| r.node_selector_terms.iter().any(|t| term(t, labels, name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+    use serde_json::{Value, json};
+
+    fn pod(spec: Value) -> Pod {
+        let mut spec = spec;
+        if spec["containers"].is_null() {
+            spec["containers"] = json!([{"name": "c"}]);
+        }
+        serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap()
+    }
+
+    fn check(spec: Value, others: &[Value]) -> String {
+        let node = json!({"metadata": {"name": "n1", "labels": {"zone": "a"}},
+            "spec": {"taints": [{"key": "gone", "effect": "NoExecute"}]},
+            "status": {"allocatable": {"cpu": "2", "memory": "1Gi", "pods": "2"}}});
+        let others: Vec<Pod> = others.iter().cloned().map(pod).collect();
+        let mut spec = spec;
+        spec["tolerations"] = spec.get("tolerations").cloned().unwrap_or(json!([{"operator": "Exists"}]));
+        match admit(&pod(spec), others.iter(), &serde_json::from_value(node).unwrap()) {
+            Ok(()) => "admitted".to_owned(),
+            Err(r) => format!("{}: {}", r.reason, r.message),
+        }
+    }
+
+    #[test]
+    fn the_node_has_its_own_word() {
+        let cpu = |n: &str| json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": n}}}]});
+        let port = || json!({"containers": [{"name": "c", "ports": [{"containerPort": 1, "hostPort": 80}]}]});
+        let lines = [
+            check(cpu("1"), &[cpu("1")]),
+            check(cpu("1500m"), &[cpu("1")]),
+            check(json!({}), &[json!({}), json!({})]),
+            check(port(), &[port()]),
+            check(json!({"nodeSelector": {"zone": "b"}}), &[]),
+            check(json!({"tolerations": []}), &[]),
+            check(json!({"os": {"name": "windows"}}), &[]),
+            check(json!({"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}}), &[]),
+        ];
+        expect![[r#"
+            admitted
+            OutOfcpu: Node didn't have enough resource: cpu, requested: 1500, used: 1000, capacity: 2000
+            OutOfpods: Node didn't have enough resource: pods, requested: 1, used: 2, capacity: 2
+            NodePorts: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports
+            NodeAffinity: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector
+            TaintToleration: Predicate TaintToleration failed: node(s) had untolerated taint(s) {gone: }
+            PodOSNotSupported: Failed to admit pod as the OS field doesn't match node OS
+            SysctlForbidden: forbidden sysctl: "kernel.msgmax" not allowlisted"#]]
+        .assert_eq(&lines.join("\n"));
+    }
 }

@@ -389,6 +389,7 @@ impl Round<'_> {
     fn status(&mut self, node: &NodeView, terminal: bool) {
         let old = self.old_status();
         let health = self.health();
+        let resizing = resize::pending(self);
         // A phase decided elsewhere shows only when nothing runs any more.
         let quiet = self.local.observed.alive().next().is_none() && self.local.starting.is_empty();
         let inputs = status::Inputs {
@@ -397,6 +398,7 @@ impl Round<'_> {
             old: &old,
             waiting: &self.local.waiting,
             starting: &self.local.starting,
+            resizing: &resizing,
             health: &health,
             volumes_ready: self.local.volumes.done || self.local.was_running(),
             terminal,

@@ -6,6 +6,7 @@ use super::observe::{Observed, State};
 use super::ops::Op;
 use super::{podspec, resources};
 use k8s_openapi::api::core::v1::Container;
+use std::collections::BTreeSet;
 
 /// What a container may use, as text that can be compared: CPU request and limit, memory request and limit.
 pub fn amounts(c: &Container) -> String {
@@ -25,26 +26,29 @@ fn needs_restart(c: &Container, have: &str, want: &str) -> bool {
     })
 }
 
+/// Running containers that are to have other amounts than they have: what they have, and their specs.
+fn due(round: &Round<'_>) -> Vec<(Observed, String, Container)> {
+    let one = |o: &Observed| {
+        let (c, _) = podspec::find_container(round.pod, &o.name)?;
+        let have = round.local.resized.get(&o.id).unwrap_or(&o.amounts).clone();
+        (!have.is_empty() && have != amounts(&c)).then(|| (o.clone(), have, c))
+    };
+    let all = round.local.observed.containers.iter().filter(|o| o.state == State::Running);
+    all.filter_map(one).collect()
+}
+
+/// The identifiers of running containers that are to have other amounts than they have.
+pub(crate) fn pending(round: &Round<'_>) -> BTreeSet<String> {
+    due(round).into_iter().map(|(o, ..)| o.id).collect()
+}
+
 /// Asks for the changes of resources that are due.
 pub(crate) fn plan(round: &mut Round<'_>) {
-    let running: Vec<Observed> = {
-        let local = &round.local;
-        let settled = |o: &&Observed| {
-            o.state == State::Running
-                && !o.amounts.is_empty()
-                && !local.starting.contains(&o.name)
-                && !local.kills.contains_key(&o.id)
-        };
-        local.observed.containers.iter().filter(settled).cloned().collect()
-    };
-    for o in running {
-        let Some((c, _)) = podspec::find_container(round.pod, &o.name) else { continue };
-        let want = amounts(&c);
-        let have = round.local.resized.get(&o.id).unwrap_or(&o.amounts).clone();
-        if have == want {
+    for (o, have, c) in due(round) {
+        if round.local.starting.contains(&o.name) || round.local.kills.contains_key(&o.id) {
             continue;
         }
-        if needs_restart(&c, &have, &want) {
+        if needs_restart(&c, &have, &amounts(&c)) {
             let message = format!("Container {} resize requires restart", o.name);
             let kill = Kill { id: o.id.clone(), name: o.name.clone(), message, reason: KillReason::Other };
             round.begin_kill(&kill);

@@ -45,6 +45,8 @@ pub struct Inputs<'a> {
     pub waiting: &'a BTreeMap<String, Waiting>,
     /// Names of containers whose start is under way (a `postStart` hook may still run).
     pub starting: &'a BTreeSet<String>,
+    /// Identifiers of containers that do not have yet what the spec says of CPU and memory.
+    pub resizing: &'a BTreeSet<String>,
     /// What the probes say, by the runtime's identifier; absent means no probe stands in the way.
     pub health: &'a BTreeMap<String, Health>,
     /// Volumes are mounted.
@@ -131,7 +133,10 @@ impl Inputs<'_> {
             image_id: o.image_ref.clone(),
             container_id: Some(id.clone()),
             volume_mounts: self.mounts(c),
-            resources: c.resources.clone(),
+            resources: match self.resizing.contains(&o.id) {
+                true => old.and_then(|s| s.resources.clone()),
+                false => c.resources.clone(),
+            },
             allocated_resources: c.resources.as_ref().and_then(|r| r.requests.clone()),
             user: o.user.as_ref().map(|(uid, gid, groups)| ContainerUser {
                 linux: Some(LinuxContainerUser {
@@ -346,7 +351,10 @@ pub fn generate(i: &Inputs<'_>) -> PodStatus {
     }
     if !ephemeral.is_empty() {
         let old = i.old.ephemeral_container_statuses.as_ref();
-        s.ephemeral_container_statuses = Some(i.list(&ephemeral, old, false));
+        let mut list = i.list(&ephemeral, old, false);
+        // Neither started nor ready is said of containers without probes of their own kind.
+        list.iter_mut().for_each(|c| (c.started, c.ready) = (None, false));
+        s.ephemeral_container_statuses = Some(list);
     }
     s.start_time.get_or_insert(Time(conditions::whole_second(i.now)));
     let init = s.init_container_statuses.iter().flatten();
