@@ -46,6 +46,13 @@ impl Scene {
         self.caches.apply(slot, Feed::Put(decoded));
     }
 
+    /// Says that every cache has all up to a revision.
+    pub(crate) fn caught_up(&mut self, revision: u64) {
+        for slot in 0..self.caches.slots().len() {
+            self.caches.apply(slot, Feed::Bookmark(revision));
+        }
+    }
+
     /// Says that all resources are known.
     pub(crate) fn discovered(&mut self) {
         self.caches.set_discovered();

@@ -8,6 +8,8 @@ mod provision;
 #[cfg(test)]
 mod tests;
 mod volume;
+#[cfg(test)]
+mod walk;
 
 use crate::claims::claim_names;
 use api::core::v1::{Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod};
