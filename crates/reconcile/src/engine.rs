@@ -6,7 +6,7 @@ use crate::plan::EventNote;
 use crate::queue::Queue;
 use client::{Caches, Change, Feed, Key, Resource};
 use jiff::Timestamp;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -55,7 +55,8 @@ struct Seat {
     controller: Box<dyn Controller>,
     slots: Vec<usize>,
     queue: Queue,
-    barriers: HashMap<Key, Barrier>,
+    /// In order, so that the same inputs give the same outputs.
+    barriers: BTreeMap<Key, Barrier>,
     /// Keys that are wanted but have to wait for their barrier.
     held: HashSet<Key>,
     suspects: HashMap<Key, Vec<Resource>>,
@@ -285,7 +286,7 @@ impl Seat {
             controller,
             slots,
             queue: Queue::default(),
-            barriers: HashMap::new(),
+            barriers: BTreeMap::new(),
             held: HashSet::new(),
             suspects: HashMap::new(),
             failed: HashMap::new(),

@@ -112,6 +112,7 @@ impl Runner {
             self.start_work(now);
             let due = self.engine.next_due().map_or(Duration::from_secs(3600), |at| wait(now, at));
             tokio::select! {
+                biased;
                 () = &mut stop => return,
                 Some(batch) = fed.recv() => self.feed(batch),
                 Some(done) = self.running.join_next() => self.finish(done, &events),
