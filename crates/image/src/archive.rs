@@ -3,6 +3,7 @@
 use crate::config::{Descriptor, ImageConfig, Manifest};
 use crate::digest::Measured;
 use crate::layer::decompress;
+use crate::tar_stream::{Kind, TarStream};
 use crate::{Digest, Error, Image, Reference, Store};
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -84,22 +85,23 @@ pub fn import(store: &Store, file: &Path) -> Result<Vec<Image>, Error> {
 fn lay_out(stream: impl Read + Send, dir: &Path) -> Result<Files, Error> {
     let reading = Error::doing("reading the archive");
     let plain = decompress(stream).map_err(&reading)?;
-    let mut archive = tar::Archive::new(Measured::new(plain, MAX_ARCHIVE_BYTES));
+    let mut archive = TarStream::new(Measured::new(plain, MAX_ARCHIVE_BYTES));
     let mut by_name = HashMap::new();
     let mut links = Vec::new();
-    for (n, entry) in archive.entries().map_err(&reading)?.enumerate() {
-        let mut entry = entry.map_err(&reading)?;
-        if n >= MAX_FILES {
+    let mut n = 0;
+    while let Some(entry) = archive.next().map_err(&reading)? {
+        n += 1;
+        if n > MAX_FILES {
             return Err(Error::content(format!("the archive has more than {MAX_FILES} files")));
         }
-        let name = entry.path().map_err(&reading)?.to_string_lossy().trim_start_matches("./").to_owned();
-        if entry.header().entry_type().is_file() {
+        let name = String::from_utf8_lossy(&entry.path).trim_start_matches("./").to_owned();
+        if entry.kind == Kind::File && entry.sparse.is_none() {
             let path = dir.join(n.to_string());
             let mut file = File::create(&path).map_err(Error::at(&path))?;
-            io::copy(&mut entry, &mut file).map_err(Error::at(&path))?;
+            io::copy(&mut archive, &mut file).map_err(Error::at(&path))?;
             by_name.insert(name, n);
-        } else if let Some(target) = entry.link_name().map_err(&reading)? {
-            links.push((name, target.to_string_lossy().into_owned()));
+        } else if matches!(entry.kind, Kind::Symlink | Kind::HardLink) {
+            links.push((name, String::from_utf8_lossy(&entry.link).into_owned()));
         }
     }
     // docker save links equal layers: `a/layer.tar -> ../b/layer.tar`. Only names of this archive are looked up.

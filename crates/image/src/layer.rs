@@ -5,11 +5,13 @@
 
 use crate::digest::{Digest, Measured};
 use crate::error::Error;
+use crate::tar_stream::{Entry, Kind, TarStream, fill};
 use rustix::fs::{
     self, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, XattrFlags,
 };
+use ruzstd::decoding::FrameDecoder;
 use std::ffi::OsStr;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -43,11 +45,65 @@ pub fn decompress<'a>(stream: impl Read + Send + 'a) -> io::Result<Box<dyn Read 
     if head.starts_with(&[0x1f, 0x8b]) {
         return Ok(Box::new(flate2::bufread::MultiGzDecoder::new(stream)));
     }
-    if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        let decoder = ruzstd::decoding::StreamingDecoder::new(stream).map_err(io::Error::other)?;
-        return Ok(Box::new(decoder));
+    if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || is_skippable(head) {
+        return Ok(Box::new(Frames { decoder: None, source: Some(stream) }));
     }
     Ok(Box::new(stream))
+}
+
+/// Frames that carry no content: tables of contents, as zstd:chunked layers have.
+fn is_skippable(head: &[u8]) -> bool {
+    matches!(head, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
+}
+
+type Frame<R> = ruzstd::decoding::StreamingDecoder<io::Chain<io::Cursor<[u8; 4]>, R>, FrameDecoder>;
+
+/// All frames of a zstd stream, one after the other: the decoder itself ends with the first.
+struct Frames<R: Read> {
+    decoder: Option<Frame<R>>,
+    source: Option<R>,
+}
+
+impl<R: Read> Frames<R> {
+    /// Begins the next frame that has content; false at the end.
+    fn begin(&mut self) -> io::Result<bool> {
+        let Some(source) = &mut self.source else { return Ok(false) };
+        let mut magic = [0; 4];
+        loop {
+            if !fill(source, &mut magic)? {
+                return Ok(false);
+            }
+            if !is_skippable(&magic) {
+                break;
+            }
+            let mut length = [0; 4];
+            source.read_exact(&mut length)?;
+            io::copy(&mut source.take(u32::from_le_bytes(length).into()), &mut io::sink())?;
+        }
+        let Some(source) = self.source.take() else { return Ok(false) };
+        let frame = Frame::new_with_decoder(io::Cursor::new(magic).chain(source), FrameDecoder::new());
+        self.decoder = Some(frame.map_err(io::Error::other)?);
+        Ok(true)
+    }
+}
+
+impl<R: Read> Read for Frames<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(decoder) = &mut self.decoder {
+                let n = decoder.read(buffer)?;
+                if n > 0 || buffer.is_empty() {
+                    return Ok(n);
+                }
+            }
+            if let Some(done) = self.decoder.take() {
+                self.source = Some(done.into_inner().into_inner().1);
+            }
+            if !self.begin()? {
+                return Ok(0);
+            }
+        }
+    }
 }
 
 /// Unpacks a layer (plain, gzip or zstd) into the empty directory `into`.
@@ -56,15 +112,15 @@ pub fn unpack(stream: impl Read + Send, into: &Path) -> Result<Unpacked, Error> 
     let mut measured = Measured::new(plain, MAX_LAYER_BYTES);
     let root = fs::open(into, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let root = root.map_err(|e| Error::at(into)(e.into()))?;
-    let mut unpacker = Unpacker { root, size: 0, directories: Vec::new() };
-    let mut archive = tar::Archive::new(&mut measured);
-    let entries = archive.entries().map_err(Error::doing(READING))?;
-    for (n, entry) in entries.enumerate() {
-        if n as u64 >= MAX_ENTRIES {
+    let mut unpacker = Unpacker { root, size: 0, limit: MAX_LAYER_BYTES, directories: Vec::new() };
+    let mut stream = TarStream::new(&mut measured);
+    let mut n = 0;
+    while let Some(entry) = stream.next().map_err(Error::doing(READING))? {
+        n += 1;
+        if n > MAX_ENTRIES {
             return Err(Error::content(format!("the layer has more than {MAX_ENTRIES} files")));
         }
-        let mut entry = entry.map_err(Error::doing(READING))?;
-        unpacker.entry(&mut entry)?;
+        unpacker.entry(&entry, &mut stream)?;
     }
     unpacker.finish()?;
     let size = unpacker.size;
@@ -75,6 +131,7 @@ pub fn unpack(stream: impl Read + Send, into: &Path) -> Result<Unpacked, Error> 
 struct Unpacker {
     root: OwnedFd,
     size: u64,
+    limit: u64,
     /// Directories whose times are set last, since filling them changes them.
     directories: Vec<(PathBuf, i64)>,
 }
@@ -95,8 +152,6 @@ fn clean(path: &Path) -> Result<PathBuf, Error> {
     }
     Ok(clean)
 }
-
-type Entry<'a, R> = tar::Entry<'a, R>;
 
 impl Unpacker {
     /// Opens a directory beneath the root.
@@ -125,12 +180,15 @@ impl Unpacker {
         }
     }
 
-    fn entry<R: Read>(&mut self, entry: &mut Entry<'_, R>) -> Result<(), Error> {
-        let raw = entry.path().map_err(Error::doing(READING))?.into_owned();
-        let path = clean(&raw)?;
-        let at = Error::at(&raw);
+    fn entry(&mut self, entry: &Entry, data: &mut impl Read) -> Result<(), Error> {
+        let raw = Path::new(OsStr::from_bytes(&entry.path));
+        let path = clean(raw)?;
+        let at = Error::at(raw);
         let Some(name) = path.file_name() else {
-            return self.attributes(entry, self.root.as_fd(), OsStr::new("."), false).map_err(at);
+            return match entry.kind {
+                Kind::Directory => self.attributes(entry, self.root.as_fd(), OsStr::new(".")).map_err(at),
+                _ => Err(Error::content(format!("the layer has a file without a name: {raw:?}"))),
+            };
         };
         let parent = self.make_dirs(path.parent().unwrap_or(Path::new(""))).map_err(&at)?;
         if name.as_bytes() == OPAQUE {
@@ -145,41 +203,36 @@ impl Unpacker {
             return fs::mknodat(&parent, gone, FileType::CharacterDevice, Mode::empty(), 0)
                 .map_err(|e| at(e.into()));
         }
-        self.make(entry, &parent, name, &path).map_err(at)
+        self.make(entry, data, &parent, name, &path).map_err(at)
     }
 
-    fn make<R: Read>(
+    fn make(
         &mut self,
-        entry: &mut Entry<'_, R>,
+        entry: &Entry,
+        data: &mut impl Read,
         parent: &OwnedFd,
         name: &OsStr,
         path: &Path,
     ) -> io::Result<()> {
-        use tar::EntryType as T;
-        let kind = entry.header().entry_type();
-        let target = entry.link_name()?.map(|t| t.into_owned()).unwrap_or_default();
-        match kind {
-            T::Directory => return self.directory(entry, parent, name, path),
-            T::XGlobalHeader => return Ok(()),
+        let target = Path::new(OsStr::from_bytes(&entry.link));
+        match entry.kind {
+            Kind::Directory => return self.directory(entry, parent, name, path),
+            // Found out before the old one is gone, since it may be the same.
+            Kind::HardLink => return self.hard_link(target, parent, name),
+            Kind::Other(other) => {
+                return Err(io::Error::other(format!("a file of the unknown type {:?}", char::from(other))));
+            }
             _ => remove(parent, name)?,
         }
-        match kind {
-            T::Regular | T::Continuous | T::GNUSparse => self.file(entry, parent, name)?,
-            T::Symlink => fs::symlinkat(&target, parent, name)?,
-            T::Link => return self.hard_link(&target, parent, name),
-            T::Char | T::Block | T::Fifo => self.node(entry, parent, name)?,
-            other => return Err(io::Error::other(format!("a file of the unknown type {other:?}"))),
+        match entry.kind {
+            Kind::Symlink => fs::symlinkat(target, parent, name)?,
+            Kind::Character | Kind::Block | Kind::Fifo => node(entry, parent, name)?,
+            _ => self.file(entry, data, parent, name)?,
         }
-        self.attributes(entry, parent.as_fd(), name, kind == T::Symlink)
+        self.attributes(entry, parent.as_fd(), name)
     }
 
-    fn directory<R: Read>(
-        &mut self,
-        entry: &mut Entry<'_, R>,
-        parent: &OwnedFd,
-        name: &OsStr,
-        path: &Path,
-    ) -> io::Result<()> {
+    fn directory(&mut self, entry: &Entry, parent: &OwnedFd, name: &OsStr, path: &Path) -> io::Result<()> {
         let made = fs::mkdirat(parent, name, Mode::from_raw_mode(0o755));
         if made == Err(rustix::io::Errno::EXIST) {
             let old = fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -190,27 +243,33 @@ impl Unpacker {
         } else {
             made?;
         }
-        self.directories.push((path.to_owned(), mtime(entry)));
-        self.attributes(entry, parent.as_fd(), name, false)
+        self.directories.push((path.to_owned(), entry.mtime));
+        self.attributes(entry, parent.as_fd(), name)
     }
 
-    fn file<R: Read>(&mut self, entry: &mut Entry<'_, R>, parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    fn file(
+        &mut self,
+        entry: &Entry,
+        data: &mut impl Read,
+        parent: &OwnedFd,
+        name: &OsStr,
+    ) -> io::Result<()> {
+        // Holes cost no disk, but whoever copies the file pays for them: they count.
+        self.size = self.size.saturating_add(entry.size);
+        if self.size > self.limit {
+            return Err(io::Error::other(format!("the layer unpacks to more than {} bytes", self.limit)));
+        }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = std::fs::File::from(fs::openat(parent, name, flags, Mode::from_raw_mode(0o600))?);
-        self.size += io::copy(entry, &mut file)?;
-        file.flush()
-    }
-
-    fn node<R: Read>(&self, entry: &mut Entry<'_, R>, parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
-        let header = entry.header();
-        let number = |n: io::Result<Option<u32>>| n.ok().flatten().unwrap_or(0);
-        let device = fs::makedev(number(header.device_major()), number(header.device_minor()));
-        let kind = match header.entry_type() {
-            tar::EntryType::Char => FileType::CharacterDevice,
-            tar::EntryType::Block => FileType::BlockDevice,
-            _ => FileType::Fifo,
+        let Some(pieces) = &entry.sparse else {
+            io::copy(data, &mut file)?;
+            return Ok(());
         };
-        Ok(fs::mknodat(parent, name, kind, Mode::from_raw_mode(0o600), device)?)
+        for piece in pieces {
+            file.seek(io::SeekFrom::Start(piece.offset))?;
+            io::copy(&mut data.take(piece.length), &mut file)?;
+        }
+        file.set_len(entry.size)
     }
 
     /// Links to a file of the same layer. The target is resolved beneath the root too.
@@ -218,53 +277,37 @@ impl Unpacker {
         let target = clean(target).map_err(io::Error::other)?;
         let Some(file) = target.file_name() else { return Err(io::ErrorKind::InvalidInput.into()) };
         let from = self.open_dir(target.parent().unwrap_or(Path::new("")))?;
+        match fs::linkat(&from, file, parent, name, AtFlags::empty()) {
+            Err(rustix::io::Errno::EXIST) => {}
+            done => return Ok(done?),
+        }
+        let stat = |dir: &OwnedFd, name: &OsStr| fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+        let (old, new) = (stat(parent, name)?, stat(&from, file)?);
+        if (old.st_dev, old.st_ino) == (new.st_dev, new.st_ino) {
+            return Ok(());
+        }
+        remove(parent, name)?;
         Ok(fs::linkat(&from, file, parent, name, AtFlags::empty())?)
     }
 
     /// Owner, mode, extended attributes and time. Owner first: changing it clears the set-user-ID bit.
-    fn attributes<R: Read>(
-        &self,
-        entry: &mut Entry<'_, R>,
-        parent: impl AsFd,
-        name: &OsStr,
-        link: bool,
-    ) -> io::Result<()> {
-        // A blank field is root's, as tar reads it.
-        let (uid, gid) = (entry.header().uid().unwrap_or(0), entry.header().gid().unwrap_or(0));
-        let id = |n: u64| u32::try_from(n).map_err(|_| io::Error::other(format!("the owner {n} is no user")));
-        let (uid, gid) = (rustix::fs::Uid::from_raw(id(uid)?), rustix::fs::Gid::from_raw(id(gid)?));
+    fn attributes(&self, entry: &Entry, parent: impl AsFd, name: &OsStr) -> io::Result<()> {
+        let id = |n: u64| match u32::try_from(n) {
+            // The last number means "leave it" to chown.
+            Ok(n) if n != u32::MAX => Ok(n),
+            _ => Err(io::Error::other(format!("the owner {n} is no user"))),
+        };
+        let (uid, gid) = (fs::Uid::from_raw(id(entry.uid)?), fs::Gid::from_raw(id(entry.gid)?));
         fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-        if !link {
-            let mode = Mode::from_raw_mode(entry.header().mode()? & 0o7777);
-            fs::chmodat(&parent, name, mode, AtFlags::empty())?;
-            self.extended(entry, &parent, name)?;
+        if entry.kind != Kind::Symlink {
+            fs::chmodat(&parent, name, Mode::from_raw_mode(entry.mode & 0o7777), AtFlags::empty())?;
         }
-        let time = Timespec { tv_sec: mtime(entry), tv_nsec: 0 };
+        if matches!(entry.kind, Kind::File | Kind::Directory) {
+            extended(entry, &parent, name)?;
+        }
+        let time = Timespec { tv_sec: entry.mtime, tv_nsec: 0 };
         let times = Timestamps { last_access: time, last_modification: time };
         Ok(fs::utimensat(&parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
-    }
-
-    /// Extended attributes of the kinds that images have reason to bring: file capabilities and `user.*`.
-    fn extended<R: Read>(&self, entry: &mut Entry<'_, R>, parent: impl AsFd, name: &OsStr) -> io::Result<()> {
-        let Some(extensions) = entry.pax_extensions()? else { return Ok(()) };
-        let mut wanted = Vec::new();
-        for e in extensions {
-            let e = e?;
-            let key = e.key_bytes().strip_prefix(b"SCHILY.xattr.");
-            let Some(key) = key.filter(|k| *k == b"security.capability" || k.starts_with(b"user.")) else {
-                continue;
-            };
-            wanted.push((key.to_vec(), e.value_bytes().to_vec()));
-        }
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = fs::openat(parent, name, flags, Mode::empty())?;
-        for (key, value) in wanted {
-            fs::fsetxattr(&file, OsStr::from_bytes(&key), &value, XattrFlags::empty())?;
-        }
-        Ok(())
     }
 
     /// Sets the times of the directories, now that they are full.
@@ -281,8 +324,29 @@ impl Unpacker {
     }
 }
 
-fn mtime<R: Read>(entry: &Entry<'_, R>) -> i64 {
-    entry.header().mtime().ok().and_then(|t| i64::try_from(t).ok()).unwrap_or(0)
+fn node(entry: &Entry, parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    let kind = match entry.kind {
+        Kind::Character => FileType::CharacterDevice,
+        Kind::Block => FileType::BlockDevice,
+        _ => FileType::Fifo,
+    };
+    let device = fs::makedev(entry.device.0, entry.device.1);
+    Ok(fs::mknodat(parent, name, kind, Mode::from_raw_mode(0o600), device)?)
+}
+
+/// Extended attributes of the kinds that images have reason to bring: file capabilities and `user.*`.
+fn extended(entry: &Entry, parent: impl AsFd, name: &OsStr) -> io::Result<()> {
+    let known = |key: &[u8]| key == b"security.capability" || key.starts_with(b"user.");
+    let mut wanted = entry.xattrs.iter().filter(|(key, _)| known(key)).peekable();
+    if wanted.peek().is_none() {
+        return Ok(());
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = fs::openat(parent, name, flags, Mode::empty())?;
+    for (key, value) in wanted {
+        fs::fsetxattr(&file, OsStr::from_bytes(key), value, XattrFlags::empty())?;
+    }
+    Ok(())
 }
 
 /// Removes whatever has this name; absent is fine.
@@ -324,5 +388,7 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     }
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

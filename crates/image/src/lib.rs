@@ -13,6 +13,7 @@ pub mod listing;
 pub mod reference;
 pub mod registry;
 pub mod store;
+mod tar_stream;
 
 pub use config::ContainerConfig;
 pub use digest::Digest;

@@ -1,4 +1,5 @@
 use super::*;
+use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 struct Tar(tar::Builder<Vec<u8>>);
