@@ -2,7 +2,7 @@
 
 use super::backoff::Backoff;
 use super::observe::{PodObservation, State};
-use super::ops::{Failure, KillStage, KillState, Outcome};
+use super::ops::{Failure, KillStage, KillState, Outcome, STILL_ABSENT};
 use super::probe::{Kind, ProbeState};
 use super::status::Waiting;
 use jiff::{SignedDuration, Timestamp};
@@ -15,6 +15,8 @@ const RETRY_FIRST: SignedDuration = SignedDuration::from_secs(1);
 const RETRY_MAX: SignedDuration = SignedDuration::from_secs(10);
 /// Longest wait before a container's configuration is tried again (a ConfigMap may have come).
 const CONFIG_RETRY_MAX: SignedDuration = SignedDuration::from_secs(10);
+/// How often it is looked whether an image that can't be pulled has come by another way.
+pub(crate) const LOOK_PERIOD: SignedDuration = SignedDuration::from_secs(5);
 /// How long `ErrImagePull` shows before `ImagePullBackOff`.
 pub(crate) const PULL_ERROR_SHOWN: SignedDuration = SignedDuration::from_secs(5);
 
@@ -108,6 +110,8 @@ pub(crate) struct PullError {
     pub at: Timestamp,
     pub text: String,
     pub told: bool,
+    /// When it was last looked whether the image has come by another way.
+    pub looked: Timestamp,
 }
 
 /// The key of a pull's wait.
@@ -231,6 +235,7 @@ impl Local {
                 self.pull_errors.remove(&name);
                 self.images.insert(name, Image::Ready(reference));
             }
+            Err(f) if f.reason == STILL_ABSENT => drop(self.images.remove(&name)),
             Err(f) => {
                 self.images.remove(&name);
                 let pulled =
@@ -238,7 +243,8 @@ impl Local {
                 if pulled {
                     self.pulls.next(&pull_key(&name), now, now);
                     let text = format!("{}: {}", f.reason, f.message);
-                    self.pull_errors.insert(name.clone(), PullError { at: now, text, told: false });
+                    self.pull_errors
+                        .insert(name.clone(), PullError { at: now, text, told: false, looked: now });
                 } else {
                     self.delay(&name, now);
                 }

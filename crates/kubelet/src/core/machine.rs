@@ -3,9 +3,9 @@
 
 use super::actions::{self, Actions, Kill, KillReason, Start, Verdicts};
 use super::backoff::go_duration;
-use super::local::{Image, Local, PULL_ERROR_SHOWN, pull_key, sooner};
+use super::local::{Image, LOOK_PERIOD, Local, PULL_ERROR_SHOWN, pull_key, sooner};
 use super::observe::{Observed, State};
-use super::ops::{KillStage, KillState, Note, Op, Plan};
+use super::ops::{KillStage, KillState, LOOK_ONLY, Note, Op, Plan};
 use super::podspec::{self, Role};
 use super::probe::Kind;
 use super::status::{self, Health, Waiting};
@@ -315,14 +315,30 @@ impl Round<'_> {
             return None;
         }
         let image = c.image.clone().unwrap_or_default();
+        let policy = c.image_pull_policy.clone().unwrap_or_else(|| images::default_policy(&image).to_owned());
         if let Some(end) = self.local.pulls.until_since_update(&pull_key(&c.name), self.now) {
             self.pull_waits(c, role, &image, end);
+            if policy != "Always" {
+                self.look_for_image(c, image);
+            }
             return None;
         }
-        let policy = c.image_pull_policy.clone().unwrap_or_else(|| images::default_policy(&image).to_owned());
         self.local.images.insert(c.name.clone(), Image::Busy);
         self.plan.ops.push(Op::EnsureImage { container: c.name.clone(), image, policy });
         None
+    }
+
+    /// Between two pulls: the image may come by another way.
+    fn look_for_image(&mut self, c: &Container, image: String) {
+        let Some(error) = self.local.pull_errors.get_mut(&c.name) else { return };
+        let at = error.looked.saturating_add(LOOK_PERIOD).unwrap_or(self.now);
+        if at > self.now {
+            return self.requeue(at);
+        }
+        error.looked = self.now;
+        self.local.images.insert(c.name.clone(), Image::Busy);
+        let (container, policy) = (c.name.clone(), LOOK_ONLY.to_owned());
+        self.plan.ops.push(Op::EnsureImage { container, image, policy });
     }
 
     /// After a failed pull: shows the error for a moment, then that it waits.

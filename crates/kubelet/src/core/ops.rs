@@ -8,6 +8,11 @@ use super::probe::{Answer, Kind};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PodStatus;
 
+/// The policy of looking whether an image has come by another way, without a word and without a pull.
+pub const LOOK_ONLY: &str = "LookOnly";
+/// The reason with which looking only answers that the image isn't there.
+pub const STILL_ABSENT: &str = "ImagePullBackOff";
+
 /// One thing for the shell to do. Each is asked for once; the core waits for its [`Outcome`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
@@ -29,7 +34,7 @@ pub enum Op {
         container: String,
         /// The image as the spec names it.
         image: String,
-        /// `Always`, `IfNotPresent` or `Never`.
+        /// `Always`, `IfNotPresent` or `Never`; [`LOOK_ONLY`] between two pulls.
         policy: String,
     },
     /// Create and start a container, and run its `postStart` hook.

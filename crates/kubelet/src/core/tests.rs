@@ -138,6 +138,9 @@ impl World {
                     ips: vec!["10.1.0.2".into()],
                 }))
             }
+            Op::EnsureImage { container, policy, .. } if !self.pulls && policy == ops::LOOK_ONLY => {
+                Outcome::Image(container, Err(Failure { reason: ops::STILL_ABSENT, message: String::new() }))
+            }
             Op::EnsureImage { container, .. } if !self.pulls => Outcome::Image(
                 container,
                 Err(Failure { reason: "ErrImagePull", message: "no such host".into() }),
@@ -325,6 +328,7 @@ fn an_image_that_cannot_be_pulled_is_tried_again() {
           Pending ++--+ c=waiting(ErrImagePull)
           wait 5s
         shown @5s
+        > image c LookOnly
           event BackOff: Back-off pulling image "img:1"
           Pending ++--+ c=waiting(ImagePullBackOff)
           wait 5s

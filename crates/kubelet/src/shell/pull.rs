@@ -4,6 +4,7 @@ use super::Context;
 use crate::core::backoff::go_duration;
 use crate::core::downward::go_quote;
 use crate::core::images::{self, Keyring};
+use crate::core::ops::{LOOK_ONLY, STILL_ABSENT};
 use crate::core::{Failure, Note, podspec};
 use cri::{AuthConfig, CriError, ImageSpec, ImageStatusRequest, PullImageRequest};
 use jiff::SignedDuration;
@@ -64,6 +65,9 @@ pub(crate) async fn ensure(
             tell(Note::normal("Pulled", message));
             return Ok(id);
         }
+    }
+    if policy == LOOK_ONLY {
+        return Err(failure(STILL_ABSENT, String::new()));
     }
     if policy == "Never" {
         let message = format!("Container image {quoted} is not present with pull policy of Never");
