@@ -1,5 +1,6 @@
 //! A cluster for one test.
 
+use crate::background::Background;
 use crate::program::{Output, Program};
 use crate::wait::{eventually, within};
 use std::fs::File;
@@ -119,6 +120,47 @@ impl Cluster {
         self.kubectl_program().run(args)
     }
 
+    /// kubectl with a command line: words at spaces, what stands in single quotes is one word.
+    pub fn run(&self, line: &str) -> Output {
+        let words = words(line);
+        self.kubectl(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Runs command lines of kubectl, which must succeed and print what stands beside them.
+    #[track_caller]
+    pub fn says(&self, lines: &[(&str, &str)]) {
+        for (line, expected) in lines {
+            let out = self.run(line).ok();
+            assert!(out.contains(expected), "kubectl {line} does not say {expected:?}:\n{out}");
+        }
+    }
+
+    /// Runs command lines of kubectl, which must fail with what stands beside them.
+    #[track_caller]
+    pub fn refuses(&self, lines: &[(&str, &str)]) {
+        for (line, expected) in lines {
+            let err = self.run(line).fails();
+            assert!(err.contains(expected), "kubectl {line} does not complain of {expected:?}:\n{err}");
+        }
+    }
+
+    /// kubectl in the background until the value is dropped.
+    pub fn background(&self, line: &str) -> Background {
+        let words = words(line);
+        Background::start(
+            &self.kubectl_program(),
+            &words.iter().map(String::as_str).collect::<Vec<_>>(),
+            self.scratch(),
+        )
+    }
+
+    /// kubectl on a terminal of 33 rows and 101 columns, and what it wrote there.
+    pub fn on_terminal(&self, line: &str, typed: &str) -> Output {
+        let kubectl = std::env::var("KUBECTL_BIN").unwrap_or_default();
+        let shell = format!("stty rows 33 cols 101; {kubectl} {line}");
+        self.given(Program::named("script")).run_with(&["-qec", &shell, "/dev/null"], typed)
+    }
+
     /// kubectl with a manifest (or anything else) to read.
     pub fn kubectl_with(&self, args: &[&str], stdin: &str) -> Output {
         self.kubectl_program().run_with(args, stdin)
@@ -135,9 +177,13 @@ impl Cluster {
     }
 
     fn client(&self, variable: &str) -> Program {
+        self.given(Program::from_env(variable))
+    }
+
+    fn given(&self, program: Program) -> Program {
         let kubeconfig = self.data_dir().join("kubeconfig");
         // A home of its own: clients cache what they discover there.
-        Program::from_env(variable).env("KUBECONFIG", kubeconfig).env("HOME", self.dir.path())
+        program.env("KUBECONFIG", kubeconfig).env("HOME", self.dir.path())
     }
 
     /// The binary, with this cluster's data directory behind the arguments.
@@ -168,6 +214,25 @@ impl Cluster {
     pub fn apply(&self, manifest: &str) -> String {
         self.kubectl_with(&["apply", "-f", "-"], manifest).ok()
     }
+}
+
+/// The words of a command line.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quoted = false;
+    for c in line.chars() {
+        match c {
+            '\'' => {
+                quoted = !quoted;
+                word.get_or_insert_default();
+            }
+            c if c.is_whitespace() && !quoted => words.extend(word.take()),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
 }
 
 impl Drop for Cluster {

@@ -3,11 +3,13 @@
 //!
 //! `IRONCLAD_BIN`, `KUBECTL_BIN` and `HELM_BIN` name the programs; `cargo xtask e2e` sets them.
 
+mod background;
 mod busybox;
 mod cluster;
 mod program;
 mod wait;
 
+pub use background::Background;
 pub use busybox::{IMAGE as BUSYBOX, archive as busybox_archive};
 pub use cluster::{Cluster, Options};
 pub use program::{Output, Program};
