@@ -2,7 +2,7 @@
 
 use crate::{kubectl, setup, shell, tidy};
 use anyhow::Result;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Seeds of the simulation in each full test run.
 const CI_SEEDS: &str = "1000";
@@ -14,23 +14,34 @@ fn ironclad(profile: &str) -> Result<PathBuf> {
     Ok(shell::built(if profile == "release" { "release" } else { "debug" }, "ironclad"))
 }
 
-/// All tests. Units and documentation first, since they fail fastest; then the simulation; then end to end.
+/// All tests, built in one go: the binary that the end-to-end tests run comes out of the same build.
 pub(crate) fn all(_args: &[String]) -> Result<()> {
     setup::run(&[])?;
     tidy::run(&[])?;
-    shell::run("cargo", &["test", "--workspace", "--exclude", "e2e", "--lib", "--bins", "--tests"])?;
-    e2e(&[])
+    let tools = kubectl::fetch()?;
+    cargo_test(
+        &["--workspace", "--lib", "--bins", "--tests"],
+        &shell::built("debug", "ironclad"),
+        &tools,
+        &[],
+    )
 }
 
 /// End to end: the real binary with real kubectl and Helm.
 pub(crate) fn e2e(args: &[String]) -> Result<()> {
     let tools = kubectl::fetch()?;
     let binary = ironclad("dev")?;
-    let text = |p: PathBuf| p.to_string_lossy().into_owned();
-    let (kubectl, helm, binary) = (text(tools.join("kubectl")), text(tools.join("helm")), text(binary));
+    cargo_test(&["--package", "e2e", "--tests"], &binary, &tools, args)
+}
+
+fn cargo_test(what: &[&str], binary: &Path, tools: &Path, filter: &[String]) -> Result<()> {
+    let text = |p: &Path| p.to_string_lossy().into_owned();
+    let (kubectl, helm, binary) = (text(&tools.join("kubectl")), text(&tools.join("helm")), text(binary));
     let env = [("IRONCLAD_BIN", &*binary), ("KUBECTL_BIN", &*kubectl), ("HELM_BIN", &*helm)];
-    let mut cargo = vec!["test", "--package", "e2e", "--tests", "--", "--test-threads=2"];
-    cargo.extend(args.iter().map(String::as_str));
+    let mut cargo = vec!["test"];
+    cargo.extend(what);
+    cargo.extend(["--", "--test-threads=2"]);
+    cargo.extend(filter.iter().map(String::as_str));
     shell::run_with("cargo", &cargo, &env)
 }
 
