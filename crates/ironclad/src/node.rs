@@ -65,6 +65,7 @@ impl Node {
         let pods = self.ranges.pods();
         tell("starting the container runtime");
         runtime_process::ensure(&self.dir, &pods).await?;
+        tokio::spawn(runtime_process::keep(self.dir.clone(), pods, stop.clone()));
         let runtime = Arc::new(GrpcRuntime::new(self.dir.runtime_socket()));
         self.tell_pod_network(&*runtime).await?;
         let user = format!("system:node:{}", self.name);

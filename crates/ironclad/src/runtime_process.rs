@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::{oneshot, watch};
 
 /// The first argument that makes the binary the runtime.
 pub(crate) const ARGUMENT: &str = "runtime-process";
@@ -18,6 +19,10 @@ pub(crate) const ARGUMENT: &str = "runtime-process";
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two looks at the socket.
 const PACE: Duration = Duration::from_millis(2);
+/// First and longest pause before a runtime that ended again is started again.
+const RESTART_PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// A runtime that served for this long gets its next start at once.
+const STEADY: Duration = Duration::from_secs(60);
 
 /// The name of this cluster's bridge.
 pub(crate) fn bridge(dir: &DataDir) -> String {
@@ -27,7 +32,12 @@ pub(crate) fn bridge(dir: &DataDir) -> String {
 /// How the runtime of a data directory is set up.
 pub(crate) fn config(dir: &DataDir, pods: &str) -> Result<RuntimeConfig> {
     let state = dir.run().join("runtime");
-    let images = OciImages::open(&dir.images(), &state, Arc::new(|name| (name.repository == demo_image::REPOSITORY).then(demo_image::recipe))).context("cannot open the image store")?;
+    let images = OciImages::open(
+        &dir.images(),
+        &state,
+        Arc::new(|name| (name.repository == demo_image::REPOSITORY).then(demo_image::recipe)),
+    )
+    .context("cannot open the image store")?;
     Ok(RuntimeConfig {
         instance: dir.id(),
         root: dir.runtime(),
@@ -89,6 +99,51 @@ pub(crate) async fn ensure(dir: &DataDir, pods: &str) -> Result<()> {
             );
         }
         tokio::time::sleep(PACE).await;
+    }
+}
+
+/// Starts the runtime again whenever it ends, until `stop` turns true. Containers go on without it.
+pub(crate) async fn keep(dir: DataDir, pods: String, mut stop: watch::Receiver<bool>) {
+    tokio::select! {
+        _ = stop.wait_for(|s| *s) => {}
+        () = restart(&dir, &pods) => {}
+    }
+}
+
+async fn restart(dir: &DataDir, pods: &str) {
+    let pauses = stdx::Backoff::new(RESTART_PAUSES.0, RESTART_PAUSES.1);
+    let mut quick_ends = 0;
+    loop {
+        let since = Instant::now();
+        ended(dir).await;
+        if since.elapsed() >= STEADY {
+            quick_ends = 0;
+        }
+        if quick_ends > 0 {
+            tokio::time::sleep(pauses.delay(quick_ends - 1)).await;
+        }
+        quick_ends += 1;
+        tracing::warn!("the container runtime ended; starting it again, containers go on meanwhile");
+        if let Err(e) = ensure(dir, pods).await {
+            tracing::error!("the container runtime is not back: {e:#}");
+        }
+    }
+}
+
+/// Waits until no runtime serves the socket any more.
+async fn ended(dir: &DataDir) {
+    let Some(pid) = pid(dir).and_then(rustix::process::Pid::from_raw) else { return };
+    let Ok(handle) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else { return };
+    let (told, heard) = oneshot::channel();
+    // A thread of its own, not one of the pool: the end of `up` does not wait for it.
+    let waiting = std::thread::Builder::new().name("runtime-end".into()).spawn(move || {
+        // A pidfd turns readable when its process ends.
+        let mut poll = [rustix::event::PollFd::new(&handle, rustix::event::PollFlags::IN)];
+        while matches!(rustix::event::poll(&mut poll, None), Err(rustix::io::Errno::INTR)) {}
+        let _ = told.send(());
+    });
+    if waiting.is_ok() {
+        let _ = heard.await;
     }
 }
 
