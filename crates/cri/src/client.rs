@@ -126,7 +126,7 @@ macro_rules! ordinary_limit { ($($request:ident)*) => { $( impl TimeLimit for $r
 ordinary_limit! {
     VersionRequest StatusRequest RuntimeConfigRequest UpdateRuntimeConfigRequest PodSandboxStatusRequest
     ListPodSandboxRequest CreateContainerRequest StartContainerRequest RemoveContainerRequest ListContainersRequest
-    ContainerStatusRequest UpdateContainerResourcesRequest ReopenContainerLogRequest ExecRequest AttachRequest
+    ContainerStatusRequest UpdateContainerResourcesRequest UpdatePodSandboxResourcesRequest ReopenContainerLogRequest ExecRequest AttachRequest
     PortForwardRequest ContainerStatsRequest ListContainerStatsRequest PodSandboxStatsRequest
     ListPodSandboxStatsRequest ListImagesRequest ImageStatusRequest RemoveImageRequest ImageFsInfoRequest
 }

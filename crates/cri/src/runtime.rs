@@ -33,6 +33,7 @@ macro_rules! calls {
             RuntimeService "ListContainers" list_containers(ListContainersRequest) -> ListContainersResponse;
             RuntimeService "ContainerStatus" container_status(ContainerStatusRequest) -> ContainerStatusResponse;
             RuntimeService "UpdateContainerResources" update_container_resources(UpdateContainerResourcesRequest) -> UpdateContainerResourcesResponse;
+            RuntimeService "UpdatePodSandboxResources" update_pod_sandbox_resources(UpdatePodSandboxResourcesRequest) -> UpdatePodSandboxResourcesResponse;
             RuntimeService "ReopenContainerLog" reopen_container_log(ReopenContainerLogRequest) -> ReopenContainerLogResponse;
             RuntimeService "ExecSync" exec_sync(ExecSyncRequest) -> ExecSyncResponse;
             RuntimeService "Exec" exec(ExecRequest) -> ExecResponse;

@@ -75,7 +75,7 @@ impl ContainerRuntime for Service {
             status: Some(RuntimeStatus { conditions }),
             info: HashMap::new(),
             runtime_handlers: vec![handler(""), handler("runc")],
-            features: Some(RuntimeFeatures { supplemental_groups_policy: true }),
+            features: Some(RuntimeFeatures { supplemental_groups_policy: true, ..Default::default() }),
         };
         Box::pin(async { Ok(answer) })
     }
@@ -179,6 +179,15 @@ impl ContainerRuntime for Service {
         self.blocking(move |core| {
             core.update_resources(&request.container_id, request.linux)
                 .map(|()| UpdateContainerResourcesResponse {})
+        })
+    }
+
+    fn update_pod_sandbox_resources(
+        &self,
+        request: UpdatePodSandboxResourcesRequest,
+    ) -> CallFuture<'_, UpdatePodSandboxResourcesResponse> {
+        self.blocking(move |core| {
+            core.update_sandbox_resources(&request.pod_sandbox_id).map(|()| UpdatePodSandboxResourcesResponse {})
         })
     }
 

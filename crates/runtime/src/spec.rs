@@ -100,6 +100,10 @@ pub(crate) struct ContainerSpec {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct MountSpec {
     pub source: PathBuf,
+    /// An image's layers, topmost first, to be seen instead of `source`, read-only (KEP-4639).
+    pub layers: Vec<PathBuf>,
+    /// The part of the image that is wanted, from its root.
+    pub sub_path: String,
     pub target: String,
     pub readonly: bool,
     pub recursive_readonly: bool,

@@ -102,6 +102,11 @@ impl Places {
         self.root.join("layers").join(id)
     }
 
+    /// Writable layers of removed containers, on their way out.
+    pub(crate) fn trash(&self) -> PathBuf {
+        self.root.join("trash")
+    }
+
     /// The empty directory that every container mounts its root at, each in a mount namespace of its own.
     pub(crate) fn mountpoint(&self) -> PathBuf {
         self.state.join("rootfs")

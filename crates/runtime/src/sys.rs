@@ -233,14 +233,40 @@ pub(crate) fn readiness(
         .map_err(|error| error.into_parts().1)
 }
 
-/// A raw `bpf(2)` call; `attributes` is the union's bytes.
-pub(crate) fn bpf(command: i32, attributes: &mut [u8]) -> io::Result<i32> {
-    // SAFETY: pointers inside `attributes` are the caller's to keep alive; the kernel validates everything else.
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_mut_ptr(), attributes.len() as u32) }
-            as i32;
-    check(result)?;
-    Ok(result)
+/// Loads a program that decides about device access in control groups; `code` holds the kernel's `bpf_insn`s.
+pub(crate) fn load_device_program(code: &[u64]) -> io::Result<OwnedFd> {
+    const PROG_LOAD: i32 = 5;
+    const PROG_TYPE_CGROUP_DEVICE: u32 = 15;
+    /// The head of `union bpf_attr` for BPF_PROG_LOAD.
+    #[repr(C)]
+    struct Load {
+        kind: u32,
+        length: u32,
+        code: *const u64,
+        license: *const libc::c_char,
+        log: [u64; 2],
+        rest: [u64; 4],
+    }
+    let (kind, length) = (PROG_TYPE_CGROUP_DEVICE, code.len() as u32);
+    let load = Load { kind, length, code: code.as_ptr(), license: c"Apache-2.0".as_ptr(), log: [0; 2], rest: [0; 4] };
+    // SAFETY: `load` has the union's layout for this command, and what it points at outlives the call; the returned
+    // descriptor is ours alone.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const load, size_of::<Load>()) as i32;
+        check(fd)?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// Attaches such a program to a control group, for as long as the group exists.
+pub(crate) fn attach_device_program(group: impl AsFd, program: impl AsFd) -> io::Result<()> {
+    const PROG_ATTACH: i32 = 8;
+    const CGROUP_DEVICE: u32 = 6;
+    const ALLOW_MULTI: u32 = 2;
+    let (group, program) = (group.as_fd().as_raw_fd() as u32, program.as_fd().as_raw_fd() as u32);
+    let attach: [u32; 4] = [group, program, CGROUP_DEVICE, ALLOW_MULTI];
+    // SAFETY: the four words are the union's layout for this command.
+    check(unsafe { libc::syscall(libc::SYS_bpf, PROG_ATTACH, attach.as_ptr(), size_of_val(&attach)) } as i32)
 }
 
 fn check(result: i32) -> io::Result<()> {

@@ -13,6 +13,7 @@ stored_messages! {
         7 gid_mappings: Vec<IdMapping> [message, repeated];
         8 recursive_read_only: bool [bool];
         9 image: Option<ImageSpec> [message, optional];
+        10 image_sub_path: String [string];
     }
     KeyValue {
         1 key: String [string];
@@ -81,6 +82,7 @@ stored_messages! {
         15 linux: Option<LinuxContainerConfig> [message, optional];
         16 windows: Option<WindowsContainerConfig> [message, optional];
         17 cdi_devices: Vec<CdiDevice> [message, repeated];
+        18 stop_signal: i32 [enumeration = "Signal"];
     }
     CreateContainerRequest {
         1 pod_sandbox_id: String [string];
@@ -153,6 +155,7 @@ stored_messages! {
         16 resources: Option<ContainerResources> [message, optional];
         17 image_id: String [string];
         18 user: Option<ContainerUser> [message, optional];
+        19 stop_signal: i32 [enumeration = "Signal"];
     }
     ContainerStatusResponse {
         1 status: Option<ContainerStatus> [message, optional];
@@ -190,4 +193,21 @@ enumeration! {
 
 enumeration! {
     ContainerState { ContainerCreated = 0, ContainerRunning = 1, ContainerExited = 2, ContainerUnknown = 3 }
+}
+
+enumeration! {
+    Signal {
+        RuntimeDefault = 0, Sigabrt = 1, Sigalrm = 2, Sigbus = 3, Sigchld = 4, Sigcld = 5, Sigcont = 6,
+        Sigfpe = 7, Sighup = 8, Sigill = 9, Sigint = 10, Sigio = 11, Sigiot = 12, Sigkill = 13,
+        Sigpipe = 14, Sigpoll = 15, Sigprof = 16, Sigpwr = 17, Sigquit = 18, Sigsegv = 19, Sigstkflt = 20,
+        Sigstop = 21, Sigsys = 22, Sigterm = 23, Sigtrap = 24, Sigtstp = 25, Sigttin = 26, Sigttou = 27,
+        Sigurg = 28, Sigusr1 = 29, Sigusr2 = 30, Sigvtalrm = 31, Sigwinch = 32, Sigxcpu = 33, Sigxfsz = 34,
+        Sigrtmin = 35, Sigrtminplus1 = 36, Sigrtminplus2 = 37, Sigrtminplus3 = 38, Sigrtminplus4 = 39,
+        Sigrtminplus5 = 40, Sigrtminplus6 = 41, Sigrtminplus7 = 42, Sigrtminplus8 = 43, Sigrtminplus9 = 44,
+        Sigrtminplus10 = 45, Sigrtminplus11 = 46, Sigrtminplus12 = 47, Sigrtminplus13 = 48,
+        Sigrtminplus14 = 49, Sigrtminplus15 = 50, Sigrtmaxminus14 = 51, Sigrtmaxminus13 = 52,
+        Sigrtmaxminus12 = 53, Sigrtmaxminus11 = 54, Sigrtmaxminus10 = 55, Sigrtmaxminus9 = 56,
+        Sigrtmaxminus8 = 57, Sigrtmaxminus7 = 58, Sigrtmaxminus6 = 59, Sigrtmaxminus5 = 60,
+        Sigrtmaxminus4 = 61, Sigrtmaxminus3 = 62, Sigrtmaxminus2 = 63, Sigrtmaxminus1 = 64, Sigrtmax = 65,
+    }
 }

@@ -44,6 +44,7 @@ messages! {
     }
     RuntimeFeatures {
         1 supplemental_groups_policy: bool [bool];
+        2 user_namespaces_host_network: bool [bool];
     }
     StatusResponse {
         1 status: Option<RuntimeStatus> [message, optional];

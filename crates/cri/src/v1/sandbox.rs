@@ -90,6 +90,12 @@ stored_messages! {
         1 pod_sandbox_id: String [string];
     }
     RemovePodSandboxResponse {}
+    UpdatePodSandboxResourcesRequest {
+        1 pod_sandbox_id: String [string];
+        2 overhead: Option<LinuxContainerResources> [message, optional];
+        3 resources: Option<LinuxContainerResources> [message, optional];
+    }
+    UpdatePodSandboxResourcesResponse {}
     PodSandboxStatusRequest {
         1 pod_sandbox_id: String [string];
         2 verbose: bool [bool];
@@ -158,6 +164,7 @@ stored_messages! {
         2 annotations: HashMap<String, String> [map = "string, string"];
         18 user_specified_image: String [string];
         19 runtime_handler: String [string];
+        20 image_ref: String [string];
     }
     LinuxContainerResources {
         1 cpu_period: i64 [int64];

@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use super::Group;
+use super::{Group, device_filter};
+use crate::sys;
 
 /// One allowance, as the v1 devices controller writes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +94,8 @@ impl Group {
         }
         let Some(directory) = self.directory("devices") else { return Ok(()) };
         if self.unified() {
-            return Ok(());
+            let program = sys::load_device_program(&device_filter::program(&rules.0))?;
+            return sys::attach_device_program(fs::File::open(directory)?, program);
         }
         fs::write(directory.join("devices.deny"), "a")?;
         rules.0.iter().try_for_each(|rule| fs::write(directory.join("devices.allow"), rule.to_string()))

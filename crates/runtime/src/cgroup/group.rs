@@ -181,8 +181,23 @@ impl Place {
 
 /// One write for each, because one missing controller fails a joint write.
 fn enable_controllers(directory: &Path) {
+    let enable = |controller: &str| fs::write(directory.join("cgroup.subtree_control"), controller);
     for controller in V2_CONTROLLERS {
-        let _ = fs::write(directory.join("cgroup.subtree_control"), controller);
+        if enable(controller).is_err_and(|error| error.kind() == ErrorKind::ResourceBusy) {
+            make_room(directory);
+            let _ = enable(controller);
+        }
+    }
+}
+
+/// A group with processes of its own passes no controllers on. Where we run inside another container, its processes
+/// are in what looks like the root to us; they move to a group beside ours (as k3s and kind do).
+fn make_room(directory: &Path) {
+    let init = directory.join("init");
+    let _ = fs::create_dir(&init);
+    let processes = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    for process in processes.lines() {
+        let _ = fs::write(init.join("cgroup.procs"), process);
     }
 }
 

@@ -5,6 +5,7 @@
 //! conversion of CPU shares to weights.
 
 mod detect;
+mod device_filter;
 mod device_rules;
 mod group;
 mod limits;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ impl Core {
         let resources = config.linux.as_ref().and_then(|linux| linux.resources.clone()).unwrap_or_default();
         let record = ContainerRecord {
             process: process::process(&config, &sandbox.config, &image.config)?,
-            stop_signal: process::signal(&image.config.stop_signal)?,
+            stop_signal: process::stop_signal(&config, &image.config.stop_signal)?,
             cgroup: format!("{}/{id}", linux.cgroup_parent),
             sandbox: sandbox.id,
             image_reference: image.reference,
@@ -139,17 +139,49 @@ impl Core {
         let _working = lock(&container.work);
         let record = container.record();
         self.group(&record).remove().map_err(|e| failed("removing the container's control groups", e))?;
-        for directory in [self.places.layer(&record.id), self.places.container(&record.id)] {
-            match fs::remove_dir_all(&directory) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(failed(format!("removing {}", directory.display()), error));
-                }
-                _ => {}
+        self.discard(&self.places.layer(&record.id))?;
+        match fs::remove_dir_all(self.places.container(&record.id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("removing the container's state", error));
             }
+            _ => {}
         }
         lock(&self.containers).remove(&record.id);
         self.tell(&container, events::Kind::ContainerDeletedEvent);
         Ok(())
+    }
+
+    /// Moves a directory out of the way, to be removed when nobody waits: a container may have written a lot.
+    fn discard(&self, directory: &Path) -> CallResult<()> {
+        let trash = self.places.trash();
+        let target = trash.join(directory.file_name().unwrap_or_default());
+        let moved = fs::create_dir_all(&trash).and_then(|()| fs::rename(directory, target));
+        match moved {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(format!("removing {}", directory.display()), error));
+            }
+            _ => {}
+        }
+        if let Some(core) = self.arc() {
+            self.tokio.spawn_blocking(move || core.empty_trash());
+        }
+        Ok(())
+    }
+
+    /// Removes what was discarded, by this run or one before.
+    pub(super) fn empty_trash(&self) {
+        let _one_at_a_time = lock(&self.emptying);
+        match fs::remove_dir_all(self.places.trash()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, "files of removed containers stay");
+            }
+            _ => {}
+        }
+    }
+
+    /// CRI `UpdatePodSandboxResources`: limits of the pod's own group are the node agent's; nothing is left to do.
+    pub(crate) fn update_sandbox_resources(&self, id: &str) -> CallResult<()> {
+        self.sandbox(id).map(drop)
     }
 
     /// CRI `UpdateContainerResources`: what is set replaces what was.

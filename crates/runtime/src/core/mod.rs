@@ -71,6 +71,8 @@ pub(crate) struct Core {
     execs: Mutex<HashMap<String, oneshot::Sender<ExitRecord>>>,
     events: broadcast::Sender<ContainerEventResponse>,
     sampler: Sampler,
+    /// Held by whoever removes discarded files.
+    emptying: Mutex<()>,
     /// The asynchronous runtime that pumps run on.
     tokio: tokio::runtime::Handle,
     this: OnceLock<std::sync::Weak<Core>>,
@@ -106,12 +108,15 @@ impl Core {
             execs: Mutex::default(),
             events: broadcast::channel(EVENT_DEPTH).0,
             sampler: Sampler::default(),
+            emptying: Mutex::default(),
             tokio: tokio::runtime::Handle::current(),
             this: OnceLock::new(),
             config,
         });
         let _ = core.this.set(Arc::downgrade(&core));
         core.adopt();
+        let emptying = core.clone();
+        core.tokio.spawn_blocking(move || emptying.empty_trash());
         core.tokio.spawn(exit::handle_exits(Arc::downgrade(&core), inbox));
         Ok(core)
     }

@@ -11,22 +11,14 @@ use crate::seccomp;
 use crate::spec::{ProcessSpec, UserSpec};
 
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Signals that images name as their stop signal.
-const SIGNALS: [(&str, i32); 14] = [
-    ("HUP", 1),
-    ("INT", 2),
-    ("QUIT", 3),
-    ("ABRT", 6),
-    ("KILL", 9),
-    ("USR1", 10),
-    ("SEGV", 11),
-    ("USR2", 12),
-    ("PIPE", 13),
-    ("ALRM", 14),
-    ("TERM", 15),
-    ("CONT", 18),
-    ("WINCH", 28),
-    ("PWR", 30),
+/// Signals by name, without `SIG` (signal(7)).
+#[rustfmt::skip]
+const SIGNALS: [(&str, i32); 34] = [
+    ("HUP", 1), ("INT", 2), ("QUIT", 3), ("ILL", 4), ("TRAP", 5), ("ABRT", 6), ("IOT", 6), ("BUS", 7), ("FPE", 8),
+    ("KILL", 9), ("USR1", 10), ("SEGV", 11), ("USR2", 12), ("PIPE", 13), ("ALRM", 14), ("TERM", 15), ("STKFLT", 16),
+    ("CHLD", 17), ("CLD", 17), ("CONT", 18), ("STOP", 19), ("TSTP", 20), ("TTIN", 21), ("TTOU", 22), ("URG", 23),
+    ("XCPU", 24), ("XFSZ", 25), ("VTALRM", 26), ("PROF", 27), ("WINCH", 28), ("IO", 29), ("POLL", 29), ("PWR", 30),
+    ("SYS", 31),
 ];
 /// The first real-time signal, as C libraries count.
 const SIGRTMIN: i32 = 34;
@@ -160,6 +152,20 @@ pub(crate) fn signal(name: &str) -> CallResult<i32> {
         .ok_or_else(|| CriError::invalid(format!("unknown stop signal {name:?}")))
 }
 
+/// The signal that ends a container: the pod's word (KEP-4960), then the image's.
+pub(crate) fn stop_signal(config: &ContainerConfig, image: &str) -> CallResult<i32> {
+    let wanted = config.stop_signal();
+    if wanted == cri::Signal::RuntimeDefault {
+        return signal(image);
+    }
+    // CRI numbers the real-time signals upwards from 35.
+    const FIRST_REAL_TIME: i32 = cri::Signal::Sigrtmin as i32;
+    match wanted as i32 {
+        number @ FIRST_REAL_TIME.. => Ok(number - FIRST_REAL_TIME + SIGRTMIN),
+        _ => signal(&format!("{wanted:?}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,6 +200,11 @@ mod tests {
     fn signals_by_name_and_number() {
         let numbers = ["", "SIGTERM", "QUIT", "9", "SIGRTMIN+3"].map(|name| signal(name).ok());
         assert_eq!(numbers, [Some(15), Some(15), Some(3), Some(9), Some(37)]);
+        let wanted = |signal: cri::Signal| ContainerConfig { stop_signal: signal.into(), ..Default::default() };
+        let check = |signal| stop_signal(&wanted(signal), "SIGINT").ok();
+        use cri::Signal::{RuntimeDefault, Sigrtmax, Sigrtminplus3, Sigusr1};
+        let numbers = [RuntimeDefault, Sigusr1, Sigrtminplus3, Sigrtmax].map(check);
+        assert_eq!(numbers, [Some(2), Some(10), Some(37), Some(64)]);
         assert!(signal("SIGFOO").is_err() && signal("0").is_err());
     }
 }

@@ -20,6 +20,7 @@ impl Core {
         orphans.iter().try_for_each(|id| self.remove_container(id))?;
         self.network.purge().map_err(|e| failed("removing the pod network", e))?;
         self.keeper.quit();
+        self.empty_trash();
         for directory in [self.places.root.join("layers"), self.places.state.clone()] {
             match fs::remove_dir_all(&directory) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -199,9 +199,18 @@ impl Core {
             }
         }
         for mount in &record.config.mounts {
-            mounts.push(mount_spec(mount)?);
+            mounts.push(match &mount.image {
+                Some(image) => self.image_volume(mount, &image.image)?,
+                None => mount_spec(mount)?,
+            });
         }
         Ok(mounts)
+    }
+
+    fn image_volume(&self, mount: &Mount, image: &str) -> CallResult<MountSpec> {
+        let found = self.config.images.resolve(image)?;
+        let (target, sub_path) = (mount.container_path.clone(), mount.image_sub_path.clone());
+        Ok(MountSpec { layers: found.layers, target, sub_path, readonly: true, ..Default::default() })
     }
 
     fn spawn_container(
@@ -275,9 +284,6 @@ impl Core {
 
 fn mount_spec(mount: &Mount) -> CallResult<MountSpec> {
     let source = PathBuf::from(&mount.host_path);
-    if mount.image.is_some() {
-        return Err(CriError::invalid("image volumes are not supported by this runtime"));
-    }
     if mount.recursive_read_only && !mount.readonly {
         return Err(CriError::invalid("recursive_read_only needs readonly"));
     }
@@ -295,6 +301,8 @@ fn mount_spec(mount: &Mount) -> CallResult<MountSpec> {
     }
     Ok(MountSpec {
         source,
+        layers: Vec::new(),
+        sub_path: String::new(),
         target: mount.container_path.clone(),
         readonly: mount.readonly,
         recursive_readonly: mount.recursive_read_only,

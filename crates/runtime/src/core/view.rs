@@ -73,6 +73,7 @@ impl Container {
             annotations: record.config.annotations,
             mounts: record.config.mounts,
             image_id: record.image_id,
+            stop_signal: record.config.stop_signal,
         }
     }
 }

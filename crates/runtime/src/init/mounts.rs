@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenTreeFlags};
 
@@ -18,7 +18,7 @@ const SHM: &str = "/dev/shm";
 /// Builds everything below the container's root, and gives the root, not yet entered.
 pub(crate) fn build(spec: &ContainerSpec) -> Result<Root, Failure> {
     // Sources are opened while mounts still propagate, so that `Bidirectional` ones stay in the node's peer group.
-    let sources = spec.mounts.iter().map(open_source).collect::<Result<Vec<_>, _>>()?;
+    let sources = spec.mounts.iter().map(|mount| open_source(mount, spec)).collect::<Result<Vec<_>, _>>()?;
     let shm = spec.shm.as_deref().map(|path| clone_tree(path, false)).transpose()?;
     cut_propagation()?;
     let root = Root::attach(overlay(spec)?, &spec.mountpoint)?;
@@ -141,8 +141,31 @@ fn cgroups(root: &Root, spec: &ContainerSpec) -> Result<(), Failure> {
     sys::mount_setattr(&tree, false, READ_ONLY, 0, 0).doing(doing)
 }
 
-fn open_source(mount: &MountSpec) -> Result<OwnedFd, Failure> {
-    clone_tree(&mount.source, true)
+fn open_source(mount: &MountSpec, spec: &ContainerSpec) -> Result<OwnedFd, Failure> {
+    if mount.layers.is_empty() { clone_tree(&mount.source, true) } else { image_volume(mount, spec) }
+}
+
+/// An image as a read-only volume, or a part of it.
+fn image_volume(mount: &MountSpec, spec: &ContainerSpec) -> Result<OwnedFd, Failure> {
+    let doing = || format!("mounting the image at {:?}", mount.target);
+    let overlay = || -> rustix::io::Result<OwnedFd> {
+        let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        // An overlay without a writable layer wants two layers at least: the empty directory is the second.
+        for layer in mount.layers.iter().chain([&spec.mountpoint]) {
+            rustix::mount::fsconfig_set_string(&context, "lowerdir+", layer)?;
+        }
+        rustix::mount::fsconfig_create(&context)?;
+        rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)
+    };
+    let tree = overlay().doing(doing)?;
+    let part = super::clean(&mount.sub_path);
+    if part.as_os_str().is_empty() {
+        return Ok(tree);
+    }
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let found = rustix::fs::openat2(&tree, &part, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).doing(doing)?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH;
+    rustix::mount::open_tree(&found, "", flags).doing(doing)
 }
 
 fn clone_tree(path: &Path, recursive: bool) -> Result<OwnedFd, Failure> {

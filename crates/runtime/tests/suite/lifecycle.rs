@@ -210,3 +210,34 @@ async fn pods_share_processes_if_they_want() {
         .expect("stopped");
     assert_eq!(world.status(&first).await.exit_code, 137);
 }
+
+#[tokio::test]
+async fn images_serve_as_volumes() {
+    let world = World::new().await;
+    let root = world.path("images/data/rootfs/sub");
+    std::fs::create_dir_all(&root).expect("a directory");
+    std::fs::write(root.join("file"), "from the image\n").expect("a file");
+    let sandbox = world.sandbox().await;
+    let wish = shell("exec 2>&1; cat /whole/sub/file /part/file; touch /whole/x").with(|c| {
+        let image = Some(ImageSpec { image: "data".into(), ..Default::default() });
+        let whole = Mount { container_path: "/whole".into(), image, readonly: true, ..Default::default() };
+        let part = Mount { container_path: "/part".into(), image_sub_path: "sub".into(), ..whole.clone() };
+        c.mounts = vec![whole, part];
+    });
+    let (_, log) = world.finish(&sandbox, wish).await;
+    assert_eq!(log, "from the image\nfrom the image\ntouch: /whole/x: Read-only file system\n");
+}
+
+#[tokio::test]
+async fn debuggers_see_the_processes_of_their_target() {
+    let world = World::new().await;
+    let sandbox = world.sandbox().await;
+    let target = world.launch(&sandbox, shell("exec sleep 4712")).await;
+    let wish = Wish { name: "debugger", ..shell("ps | grep -c 'sleep 4712$'; cat /proc/1/root/etc/hostname >/dev/null && echo root") };
+    let (status, log) = world.finish(&sandbox, wish.with(move |c| {
+        let options = security(c).namespace_options.get_or_insert_default();
+        options.pid = NamespaceMode::Target.into();
+        options.target_id = target;
+    })).await;
+    assert_eq!((status.exit_code, log.lines().next()), (0, Some("1")), "{log}");
+}

@@ -10,4 +10,5 @@ mod limits;
 mod network;
 mod restart;
 mod security;
+mod speed;
 mod streaming;

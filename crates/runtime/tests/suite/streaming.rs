@@ -114,9 +114,9 @@ async fn kubectl_port_forward_reaches_loopback() {
     let world = World::with_network().await;
     let (id, config, _) = world.networked(|_| {}).await;
     let sandbox = (id, config);
-    let script = "echo up; while :; do nc -l -p 8080 -e cat; done";
-    let container = world.launch(&sandbox, shell(script)).await;
-    world.wait_log("main", "up").await;
+    let container = world.launch(&sandbox, shell("exec nc -ll -p 8080 -e cat")).await;
+    // kubectl gives up at the first refused connection.
+    wait("the pod listens", || async { world.exec(&container, "netstat -ltn | grep -q :8080").await.0 == 0 }).await;
     let cluster = fake(&world, &sandbox.0, &container, false).await;
     for websockets in [true, false] {
         let mut child = cluster.spawn(&["port-forward", "p", ":8080"], websockets);
