@@ -91,7 +91,8 @@ pub fn ensure(store: &Store, recipe: &Recipe) -> Result<Image, Error> {
         }
     };
     let config_digest = Digest::of(config.as_bytes());
-    store.add_image(config.as_bytes(), &[name.clone()], &[name.at(&config_digest)], &[layer])
+    let digest = name.at(&config_digest);
+    store.add_image(config.as_bytes(), &[name], &[digest], &[layer])
 }
 
 /// Copies one file, following links to what they mean.

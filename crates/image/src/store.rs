@@ -3,10 +3,13 @@
 //! Several processes use one store at a time (the runtime, and `ironclad image` beside it): changes happen under a file
 //! lock, and readers notice that the file was replaced. A crash leaves at most directories that no image names and a
 //! session that nobody holds; the next collection removes both.
+//!
+//! Layers are not synced one by one, which costs seconds on slow disks. Until [`Store::settle`] has synced them, an
+//! image counts only in the boot that it was made in: after a power cut it is not here, rather than here with holes.
 
 use crate::config::{ContainerConfig, ImageConfig};
 use crate::digest::Measured;
-use crate::layer::{self, Unpacked};
+use crate::layer::{self, Unpacked, remove_tree};
 use crate::{Digest, Error, Reference};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -42,7 +45,23 @@ pub struct Image {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Index {
     images: Vec<Image>,
+    /// Ids of images that are not synced yet, each with the boot that it was made in.
+    #[serde(default)]
+    unsynced: BTreeMap<String, String>,
 }
+
+impl Index {
+    /// Without what another boot may have lost.
+    fn in_boot(mut self, boot: &str) -> Self {
+        let lost = |id: &String| self.unsynced.get(id).is_some_and(|made_in| made_in != boot);
+        self.images.retain(|i| !lost(&i.id));
+        self.unsynced.retain(|_, made_in| made_in == boot);
+        self
+    }
+}
+
+/// What tells this boot of the machine from others.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Which index file was read: device, inode and change time.
 type Version = Option<(u64, u64, i64, i64)>;
@@ -53,6 +72,7 @@ pub struct Store {
     root: PathBuf,
     read: Mutex<(Version, Arc<Index>)>,
     session: Session,
+    boot: String,
 }
 
 /// A layer that waits to be named by an image.
@@ -71,7 +91,8 @@ impl Store {
             let dir = root.join(part);
             fs::create_dir_all(&dir).map_err(Error::at(&dir))?;
         }
-        Ok(Self { root: root.to_owned(), read: Mutex::default(), session: Session::default() })
+        let boot = fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned();
+        Ok(Self { root: root.to_owned(), read: Mutex::default(), session: Session::default(), boot })
     }
 
     fn index_path(&self) -> PathBuf {
@@ -90,8 +111,9 @@ impl Store {
         if read.0 != version {
             let index = match version {
                 None => Index::default(),
-                Some(_) => serde_json::from_slice(&fs::read(&path).map_err(Error::at(&path))?)
-                    .map_err(|e| Error::content(format!("{}: {e}", path.display())))?,
+                Some(_) => serde_json::from_slice::<Index>(&fs::read(&path).map_err(Error::at(&path))?)
+                    .map_err(|e| Error::content(format!("{}: {e}", path.display())))?
+                    .in_boot(&self.boot),
             };
             *read = (version, Arc::new(index));
         }
@@ -118,11 +140,6 @@ impl Store {
     pub fn layer_dirs(&self, image: &Image) -> Vec<PathBuf> {
         let mut seen = BTreeSet::new();
         image.layers.iter().rev().filter(|id| seen.insert(*id)).map(|id| self.layer_dir(id)).collect()
-    }
-
-    /// Whether a layer is here already.
-    pub fn has_layer(&self, id: &Digest) -> bool {
-        self.layer_dir(&id.hex()).is_dir()
     }
 
     /// Unpacks a layer (plain, gzip or zstd) and keeps it. `expected` is what the configuration says it is.
@@ -169,7 +186,12 @@ impl Store {
         // The size belongs to the layer, and must be known again when the layer is shared.
         let size_file = to.with_extension("size");
         let part = staging.path().with_extension("size");
-        write(&part, size.to_string().as_bytes())?;
+        if to.is_dir() && self.layer(id).is_none() {
+            let lost = staging.path().with_extension("lost");
+            fs::rename(&to, &lost).map_err(Error::at(&to))?;
+            remove_tree(&lost).map_err(Error::at(&lost))?;
+        }
+        write(&part, format!("{size}\n{}", self.boot).as_bytes())?;
         fs::rename(&part, &size_file).map_err(Error::at(&size_file))?;
         match fs::rename(staging.path(), &to) {
             Ok(()) => {}
@@ -179,11 +201,27 @@ impl Store {
         Ok(Layer { id: *id, size })
     }
 
-    /// A layer that is here already.
+    /// A layer that is here already, and whole: kept in this boot, or named by an image.
     pub fn layer(&self, id: &Digest) -> Option<Layer> {
         let to = self.layer_dir(&id.hex());
-        let size = fs::read_to_string(to.with_extension("size")).ok()?.parse().ok()?;
-        to.is_dir().then_some(Layer { id: *id, size })
+        let text = fs::read_to_string(to.with_extension("size")).ok()?;
+        let (size, boot) = text.split_once('\n')?;
+        let layer = Layer { id: *id, size: size.parse().ok()? };
+        let id = id.to_string();
+        let named = || self.index().is_ok_and(|index| index.images.iter().any(|i| i.layers.contains(&id)));
+        (to.is_dir() && (boot == self.boot || named())).then_some(layer)
+    }
+
+    /// Syncs the images that were made since the last time, so that they outlast a power cut. Takes as long as the
+    /// disk needs.
+    pub fn settle(&self) -> Result<(), Error> {
+        let made = self.index()?.unsynced.clone();
+        if made.is_empty() {
+            return Ok(());
+        }
+        let dir = File::open(&self.root).map_err(Error::at(&self.root))?;
+        rustix::fs::syncfs(&dir).map_err(|e| Error::at(&self.root)(e.into()))?;
+        self.change(|index| index.unsynced.retain(|id, _| !made.contains_key(id)))
     }
 
     /// Makes an image of kept layers, under the names given. A name that another image had moves here.
@@ -219,6 +257,7 @@ impl Store {
             for other in &mut index.images {
                 other.tags.retain(|t| !image.tags.contains(t));
             }
+            index.unsynced.insert(image.id.clone(), self.boot.clone());
             index.images.push(image.clone());
         })?;
         Ok(image)
@@ -306,6 +345,8 @@ impl Store {
         let _lock = self.lock()?;
         let mut index = (*self.index()?).clone();
         change(&mut index);
+        let Index { images, unsynced } = &mut index;
+        unsynced.retain(|id, _| images.iter().any(|i| i.id == *id));
         let json = serde_json::to_vec(&index).map_err(Error::content)?;
         replace(&self.index_path(), &json)
     }

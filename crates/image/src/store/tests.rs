@@ -210,3 +210,23 @@ fn equal_layers_are_mounted_once() {
     assert_eq!(w.store.layer_dirs(&image), [dir(&a), dir(&b)]);
     assert_eq!(image.size, 3);
 }
+
+#[test]
+fn what_a_power_cut_may_have_torn_is_not_here() {
+    let w = world();
+    let (a, b) = (tar_of(&[("a", b"x")]), tar_of(&[("b", b"y")]));
+    let kept = w.import(&oci_archive("x/a:1", &a, false)).unwrap().remove(0);
+    w.store.settle().unwrap();
+    let torn = w.import(&oci_archive("x/b:1", &b, false)).unwrap().remove(0);
+    let mut later = Store::open(w.store.root()).unwrap();
+    assert_eq!(later.list().unwrap().len(), 2);
+    later = Store::open(w.store.root()).unwrap();
+    later.boot = "another".into();
+    assert_eq!(later.list().unwrap(), [kept]);
+    assert!(later.layer(&Digest::of(&a)).is_some() && later.layer(&Digest::of(&b)).is_none());
+    let torn_file = later.layer_dirs(&torn)[0].join("b");
+    fs::write(&torn_file, "").unwrap();
+    later.add_layer(&b[..], &Digest::of(&b)).unwrap();
+    assert_eq!(fs::read(&torn_file).unwrap(), b"y");
+    assert!(later.layer(&Digest::of(&b)).is_some());
+}

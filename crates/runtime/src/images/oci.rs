@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use cri::{AuthConfig, CallFuture, CriError, PullImageRequest};
@@ -25,6 +26,15 @@ pub struct OciImages {
     /// The runtime's state, whose records say which layers containers use.
     state: PathBuf,
     asked_for: Mutex<Vec<(Instant, Vec<PathBuf>)>>,
+    settling: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for OciImages {
+    fn drop(&mut self) {
+        let settling = self.settling.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // The thread tells of its errors itself.
+        let _ = settling.map(JoinHandle::join);
+    }
 }
 
 /// The part of a container's record that concerns us.
@@ -43,7 +53,8 @@ impl OciImages {
     pub fn open(directory: &Path, state: &Path, builtin: Builtin) -> Result<Self, CriError> {
         let store = Store::open(directory).map_err(|e| told(&e))?;
         let puller = Puller::new(Arc::new(store));
-        Ok(Self { puller, builtin, state: state.to_owned(), asked_for: Mutex::default() })
+        let (asked_for, settling) = (Mutex::default(), Mutex::default());
+        Ok(Self { puller, builtin, state: state.to_owned(), asked_for, settling })
     }
 
     /// The store itself.
@@ -59,9 +70,28 @@ impl OciImages {
             let make = move || builtin::find(&store, &builtin, &reference);
             let made = tokio::task::spawn_blocking(make).await;
             let made = made.map_err(|e| CriError::internal(format!("making image {name:?}: {e}")))?;
-            return made.map_err(|e| told(&e))?.ok_or_else(|| told(&Error::NotFound(name.to_owned())));
+            let made = made.map_err(|e| told(&e))?.ok_or_else(|| told(&Error::NotFound(name.to_owned())));
+            self.settle();
+            return made;
         }
-        self.puller.pull(&reference, auth).await.map_err(|e| told(&e))
+        let pulled = self.puller.pull(&reference, auth).await.map_err(|e| told(&e));
+        self.settle();
+        pulled
+    }
+
+    /// Lets a thread sync new images; one at a time. What it doesn't get to see it syncs the next time.
+    fn settle(&self) {
+        let mut settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        if settling.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return;
+        }
+        let store = self.store().clone();
+        let work = move || {
+            if let Err(error) = store.settle() {
+                tracing::warn!(%error, "images could not be synced; they will be gone after a power cut");
+            }
+        };
+        *settling = std::thread::Builder::new().name("image-sync".into()).spawn(work).ok();
     }
 
     /// Removes what no image names and no container uses.
@@ -88,6 +118,7 @@ impl OciImages {
             && name.registry == builtin::REGISTRY
             && name.digest.is_none()
         {
+            // Not synced here: after a power cut it is simply made again.
             return match builtin::find(self.store(), &self.builtin, &name) {
                 Err(Error::Registry { status: 404, .. }) => Ok(None),
                 found => found.map_err(|e| told(&e)),
