@@ -8,7 +8,7 @@ use crate::reply::{Payload, Reply};
 use crate::server::ApiServer;
 use crate::stage::Request;
 use bytes::Bytes;
-use http::header::{ETAG, IF_NONE_MATCH};
+use http::header::{ACCEPT, ETAG, IF_NONE_MATCH};
 use meta::Status;
 use registry::Kind;
 use ring::digest::{SHA256, digest};
@@ -71,6 +71,25 @@ impl ApiServer {
         };
         Ok(Reply::new(200, "application/json", Payload::Bytes(bytes)).header(ETAG, &etag))
     }
+}
+
+/// `/openapi/v2` packed, which kubectl asks for when `/openapi/v3` doesn't know a kind: only with an answer does it go on
+/// and say which kind is missing.
+pub(crate) fn packed(request: &Request) -> Option<Reply> {
+    const MEDIA: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    if request.info.path != "/openapi/v2" || !request.header(ACCEPT).contains(MEDIA) {
+        return None;
+    }
+    // The message `Document` of gnostic's `openapiv2`: what it is in field 1, its title and version in 2.
+    let info = [field(1, b"Kubernetes"), field(2, crate::plain::VERSION.as_bytes())].concat();
+    let bytes = [field(1, b"2.0"), field(2, &info)].concat();
+    Some(Reply::new(200, MEDIA, Payload::Bytes(bytes.into())))
+}
+
+/// A field of bytes; all of ours are shorter than 128, whose length is one byte.
+fn field(number: u8, value: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(value.len()).unwrap_or_default();
+    [&[number << 3 | 2, length], value].concat()
 }
 
 fn split(path: &str) -> Option<(&str, &str)> {

@@ -149,7 +149,10 @@ impl ApiServer {
         let request = &admitted.request;
         let accepted = match Accepted::negotiate(&request.headers, &request.info.query) {
             Ok(accepted) => accepted,
-            Err(e) => return Reply::failure(&e, Accepted::JSON),
+            Err(e) => {
+                let packed = crate::openapi::packed(request);
+                return packed.unwrap_or_else(|| Reply::failure(&e, Accepted::JSON));
+            }
         };
         let result = match request.info.is_resource {
             true => self.resource(request, accepted, body).await,

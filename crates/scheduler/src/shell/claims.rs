@@ -77,13 +77,21 @@ impl Scheduler {
         }
     }
 
+    /// Bound, and its status says so too: the node reads that, and complains of a claim that is only half bound.
+    fn settled(&self, namespace: &str, claim: &Claim) -> bool {
+        let view = self.caches.view();
+        let found = view.get::<PersistentVolumeClaim>(namespace, &claim.name);
+        let phase = found.as_ref().and_then(|c| c.status.as_ref()?.phase.as_deref());
+        matches!(claim.state, ClaimState::Bound(_)) && phase == Some("Bound")
+    }
+
     /// Binds the pods whose claims are all bound now, and gives up on those that waited too long.
     pub(super) fn claims_changed(&mut self) {
         let now = self.now();
         let keys: Vec<Key> = self.waiting.keys().cloned().collect();
         for key in keys {
             let Some(pod) = self.pod(&key) else { continue };
-            let ready = self.claims_of(&pod).iter().all(|c| matches!(c.state, ClaimState::Bound(_)));
+            let ready = self.claims_of(&pod).iter().all(|c| self.settled(pod.namespace(), c));
             let late = self.waiting.get(&key).is_some_and(|w| w.until <= now);
             if !(ready || late) {
                 continue;
