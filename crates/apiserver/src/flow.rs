@@ -2,7 +2,9 @@
 //! (`k8s.io/apiserver/pkg/server/filters/maxinflight.go`).
 
 use crate::limits::{MAX_LONG_RUNNING, MAX_READS_IN_FLIGHT, MAX_SYSTEM_IN_FLIGHT, MAX_WRITES_IN_FLIGHT};
+use crate::objects::Objects;
 use crate::request::RequestInfo;
+use http::{HeaderMap, HeaderValue};
 use meta::{Reason, Status, UserInfo};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -56,6 +58,49 @@ impl Flow {
     /// Requests in flight: reading, writing, of the system, long-running.
     pub(crate) fn counts(&self) -> [usize; 4] {
         [&self.reads, &self.writes, &self.system, &self.long].map(|c| c.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Under which flow schema requests are answered. Clients that see the headers leave throttling to the server
+/// (`k8s.io/cli-runtime` asks for them before it switches its own off).
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
+    system: Option<Mark>,
+    known: Option<Mark>,
+    unknown: Option<Mark>,
+}
+
+/// UIDs of a flow schema and its priority level.
+#[derive(Debug)]
+struct Mark {
+    schema: HeaderValue,
+    level: HeaderValue,
+}
+
+impl Marks {
+    /// Reads the UIDs of the schemas that every cluster has.
+    pub(crate) fn read(objects: &Objects<'_>) -> Self {
+        let uid = |resource: &str, name: &str| {
+            let object = objects.get("flowcontrol.apiserver.k8s.io", resource, "", name)?;
+            HeaderValue::from_str(&object.metadata.uid).ok()
+        };
+        let mark = |name: &str| {
+            Some(Mark { schema: uid("flowschemas", name)?, level: uid("prioritylevelconfigurations", name)? })
+        };
+        Self { system: mark("exempt"), known: mark("global-default"), unknown: mark("catch-all") }
+    }
+
+    /// Adds the headers.
+    pub(crate) fn put(&self, user: &UserInfo, headers: &mut HeaderMap) {
+        let mark = match is_system(user) {
+            true => &self.system,
+            false if user.is_in("system:authenticated") => &self.known,
+            false => &self.unknown,
+        };
+        if let Some(mark) = mark {
+            headers.insert("x-kubernetes-pf-flowschema-uid", mark.schema.clone());
+            headers.insert("x-kubernetes-pf-prioritylevel-uid", mark.level.clone());
+        }
     }
 }
 

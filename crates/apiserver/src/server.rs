@@ -5,7 +5,7 @@ use crate::catalog::{Catalog, Served};
 use crate::clock::{Clock, Uids};
 use crate::custom::Definitions;
 use crate::feed::Fed;
-use crate::flow::Flow;
+use crate::flow::{Flow, Marks};
 use crate::model::Model;
 use crate::objects::{Decoded, Objects};
 use crate::reply::Reply;
@@ -19,7 +19,7 @@ use registry::Kind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use store::Store;
 
 /// All that a server is built from.
@@ -63,6 +63,7 @@ pub struct ApiServer {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) uids: Arc<dyn Uids>,
     pub(crate) flow: Flow,
+    pub(crate) marks: OnceLock<Marks>,
     pub(crate) services: Allocator,
     pub(crate) advertise: SocketAddr,
     pub(crate) kubelet_tls: Option<Arc<rustls::ClientConfig>>,
@@ -95,6 +96,7 @@ impl ApiServer {
             clock: config.clock,
             uids: config.uids,
             flow: Flow::default(),
+            marks: OnceLock::new(),
             advertise: config.advertise,
             kubelet_tls: config.kubelet_tls,
             client_ca: config.client_ca,
@@ -108,6 +110,7 @@ impl ApiServer {
         server.services.load(&server.objects());
         server.bootstrap()?;
         server.load_custom();
+        let _ = server.marks.set(Marks::read(&server.objects()));
         Ok(server)
     }
 

@@ -9,7 +9,9 @@ use crate::server::ApiServer;
 use crate::stage::{Admitted, Parsed, Peer};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
+use http::header::CONTENT_LENGTH;
 use http::{Request, Response};
+use http_body::Body;
 use http_body_util::BodyExt;
 use meta::{Reason, Status};
 use std::panic::AssertUnwindSafe;
@@ -27,7 +29,13 @@ impl ApiServer {
     }
 
     /// Answers one request of a connection.
-    pub(crate) async fn respond(self: Arc<Self>, mut request: Incoming, peer: Peer) -> Response<ReplyBody> {
+    pub(crate) async fn respond(self: Arc<Self>, request: Incoming, peer: Peer) -> Response<ReplyBody> {
+        let head = request.method() == http::Method::HEAD;
+        let response = self.answer(request, peer).await;
+        if head { without_body(response) } else { response }
+    }
+
+    async fn answer(self: Arc<Self>, mut request: Incoming, peer: Peer) -> Response<ReplyBody> {
         let admitted = match self.admit(&request, peer) {
             Ok(admitted) => admitted,
             Err(e) => return self.failed(&e),
@@ -94,6 +102,10 @@ impl ApiServer {
     ) -> Response<ReplyBody> {
         self.metrics.count(&admitted.request.info.verb, reply.status.as_u16());
         let permit = Some(admitted.permit);
+        let mut headers = reply.headers;
+        if let Some(marks) = self.marks.get() {
+            marks.put(&admitted.request.user, &mut headers);
+        }
         let body = match reply.payload {
             Payload::Bytes(bytes) => ReplyBody::bytes(bytes, permit),
             Payload::List(list) => ReplyBody::list(list, permit),
@@ -105,9 +117,18 @@ impl ApiServer {
         };
         let mut response = Response::new(body);
         *response.status_mut() = reply.status;
-        *response.headers_mut() = reply.headers;
+        *response.headers_mut() = headers;
         response
     }
+}
+
+/// The answer to HEAD: its length, and nothing of it. HTTP/2 doesn't forgive a body here.
+fn without_body(mut response: Response<ReplyBody>) -> Response<ReplyBody> {
+    if let Some(length) = response.body().size_hint().exact() {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    *response.body_mut() = ReplyBody::bytes(Bytes::new(), None);
+    response
 }
 
 /// Reads a body up to the limit (413 behind it), within the time that a request has.

@@ -188,6 +188,19 @@ async fn logs_come_from_the_kubelet() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn head_has_a_length_and_no_body() {
+    let w = World::new().await;
+    let mut c = w.connect().await;
+    for (path, code) in [("/livez/ping", 200), ("/nope", 404)] {
+        let request = get(path).method("HEAD").body(Full::default()).unwrap();
+        let answer = c.send_request(request).await.unwrap();
+        assert_eq!(answer.status().as_u16(), code);
+        assert!(answer.headers()["content-length"] != "0");
+        assert_eq!(text(answer).await, "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn exec_is_spliced_byte_for_byte() {
     let w = World::new().await.with_kubelet().await;
     let mut c = w.connect().await;

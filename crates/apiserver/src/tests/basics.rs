@@ -16,7 +16,7 @@ fn a_config_map_lives_and_dies() {
         &format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"a\",\"labels\":{{\"x\":\"y\"}}}},\"data\":{{\"k\":\"v\"}}}}"),
         expect![[r#"
             201
-            {"apiVersion":"v1","data":{"k":"v"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","labels":{"x":"y"},"name":"a","namespace":"default","resourceVersion":"186","uid":"00000000-0000-4000-8000-0000000000ba"}}"#]],
+            {"apiVersion":"v1","data":{"k":"v"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","labels":{"x":"y"},"name":"a","namespace":"default","resourceVersion":"+1","uid":"UID"}}"#]],
     );
     w.fails(
         &format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"a\"}}}}"),
@@ -24,12 +24,12 @@ fn a_config_map_lives_and_dies() {
     );
     w.check(&format!("GET {CM}/a"), expect![[r#"
         200
-        {"apiVersion":"v1","data":{"k":"v"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","labels":{"x":"y"},"name":"a","namespace":"default","resourceVersion":"186","uid":"00000000-0000-4000-8000-0000000000ba"}}"#]]);
+        {"apiVersion":"v1","data":{"k":"v"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","labels":{"x":"y"},"name":"a","namespace":"default","resourceVersion":"+1","uid":"UID"}}"#]]);
     w.check(
         &format!("PUT {CM}/a\n\n{{\"metadata\":{{\"name\":\"a\"}},\"data\":{{\"k\":\"w\"}}}}"),
         expect![[r#"
             200
-            {"apiVersion":"v1","data":{"k":"w"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"187","uid":"00000000-0000-4000-8000-0000000000ba"}}"#]],
+            {"apiVersion":"v1","data":{"k":"w"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"+2","uid":"UID"}}"#]],
     );
     w.fails(
         &format!("PUT {CM}/a\n\n{{\"metadata\":{{\"name\":\"a\",\"resourceVersion\":\"1\"}},\"data\":{{}}}}"),
@@ -41,7 +41,7 @@ fn a_config_map_lives_and_dies() {
     );
     w.check(&format!("DELETE {CM}/a"), expect![[r#"
         200
-        {"apiVersion":"v1","details":{"kind":"configmaps","name":"a","uid":"00000000-0000-4000-8000-0000000000ba"},"kind":"Status","metadata":{},"status":"Success"}"#]]);
+        {"apiVersion":"v1","details":{"kind":"configmaps","name":"a","uid":"UID"},"kind":"Status","metadata":{},"status":"Success"}"#]]);
     w.fails(&format!("GET {CM}/a"), expect![[r#"404 NotFound: configmaps "a" not found"#]]);
     w.fails(&format!("DELETE {CM}/a"), expect![[r#"404 NotFound: configmaps "a" not found"#]]);
 }
@@ -93,10 +93,10 @@ fn unknown_fields_are_warned_of_or_refused() {
         299 - "duplicate field \"data\""
         299 - "unknown field \"bar\""
         299 - "unknown field \"metadata.foo\""
-        {"apiVersion":"v1","data":{"l":"m"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","uid":"00000000-0000-4000-8000-0000000000ba"}}"#]]);
+        {"apiVersion":"v1","data":{"l":"m"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","uid":"UID"}}"#]]);
     w.check(&format!("POST {CM}?dryRun=All&fieldValidation=Ignore\n\n{body}"), expect![[r#"
         201
-        {"apiVersion":"v1","data":{"l":"m"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","uid":"00000000-0000-4000-8000-0000000000be"}}"#]]);
+        {"apiVersion":"v1","data":{"l":"m"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","uid":"UID"}}"#]]);
     w.fails(&format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"a\"}},\"data\":{{\"k\":1}}}}"), expect![[r#"400 BadRequest: ConfigMap in version "v1" cannot be handled as a ConfigMap: json: cannot unmarshal number into Go struct field ConfigMap.data of type string"#]]);
     w.fails(&format!("POST {CM}?dryRun=Some\n\n{body}"), expect![[r#"422 Invalid: CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: "Some": supported values: "All""#]]);
 }
@@ -135,7 +135,7 @@ fn lists_are_paged_and_selected() {
     );
     w.fails(
         &format!("GET {CM}?resourceVersion=100000&resourceVersionMatch=NotOlderThan"),
-        expect!["504 Timeout: Timeout: Too large resource version: 100000, current: 189"],
+        expect!["504 Timeout: Timeout: Too large resource version: 100000, current: NOW"],
     );
     w.server.store.compact(w.server.store.revision());
     w.check(&format!("GET {CM}?limit=2&continue={token}"), expect![[r#"
@@ -154,27 +154,27 @@ fn shapes() {
     let table = "Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
     w.check(&format!("GET {CM}\n{table}"), expect![[r#"
         200
-        {"apiVersion":"meta.k8s.io/v1","columnDefinitions":[{"description":"","format":"name","name":"Name","priority":0,"type":"string"},{"description":"","format":"","name":"Data","priority":0,"type":"string"},{"description":"","format":"","name":"Age","priority":0,"type":"string"}],"kind":"Table","metadata":{"resourceVersion":"186"},"rows":[{"cells":["a",0,"0s"],"object":{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"186","uid":"00000000-0000-4000-8000-0000000000ba"}}}]}"#]]);
+        {"apiVersion":"meta.k8s.io/v1","columnDefinitions":[{"description":"","format":"name","name":"Name","priority":0,"type":"string"},{"description":"","format":"","name":"Data","priority":0,"type":"string"},{"description":"","format":"","name":"Age","priority":0,"type":"string"}],"kind":"Table","metadata":{"resourceVersion":"+1"},"rows":[{"cells":["a",0,"0s"],"object":{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"+1","uid":"UID"}}}]}"#]]);
     w.check(&format!("GET {CM}/a?includeObject=None\n{table}"), expect![[r#"
         200
-        {"apiVersion":"meta.k8s.io/v1","columnDefinitions":[{"description":"","format":"name","name":"Name","priority":0,"type":"string"},{"description":"","format":"","name":"Data","priority":0,"type":"string"},{"description":"","format":"","name":"Age","priority":0,"type":"string"}],"kind":"Table","metadata":{"resourceVersion":"186"},"rows":[{"cells":["a",0,"0s"]}]}"#]]);
+        {"apiVersion":"meta.k8s.io/v1","columnDefinitions":[{"description":"","format":"name","name":"Name","priority":0,"type":"string"},{"description":"","format":"","name":"Data","priority":0,"type":"string"},{"description":"","format":"","name":"Age","priority":0,"type":"string"}],"kind":"Table","metadata":{"resourceVersion":"+1"},"rows":[{"cells":["a",0,"0s"]}]}"#]]);
     let partial = "Accept: application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
     w.check(&format!("GET {CM}\n{partial}"), expect![[r#"
         200
-        {"apiVersion":"meta.k8s.io/v1","items":[{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"186","uid":"00000000-0000-4000-8000-0000000000ba"}}],"kind":"PartialObjectMetadataList","metadata":{"resourceVersion":"186"}}"#]]);
+        {"apiVersion":"meta.k8s.io/v1","items":[{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"+1","uid":"UID"}}],"kind":"PartialObjectMetadataList","metadata":{"resourceVersion":"+1"}}"#]]);
     w.check(
         &format!("GET {CM}/a\nAccept: application/yaml"),
         expect![[r#"
-        200
-        apiVersion: v1
-        kind: ConfigMap
-        metadata:
-          creationTimestamp: "2025-06-15T15:06:40Z"
-          name: a
-          namespace: default
-          resourceVersion: "186"
-          uid: "00000000-0000-4000-8000-0000000000ba"
-    "#]],
+            200
+            apiVersion: v1
+            kind: ConfigMap
+            metadata:
+              creationTimestamp: "2025-06-15T15:06:40Z"
+              name: a
+              namespace: default
+              resourceVersion: +1
+              uid: "UID"
+        "#]],
     );
     w.fails(&format!("GET {CM}/a\nAccept: application/vnd.kubernetes.protobuf"), expect!["406 NotAcceptable: only the following media types are accepted: application/json, application/yaml"]);
     let (_, text, _) = w.ask(&format!("GET {CM}?pretty=true"));
@@ -185,15 +185,15 @@ fn shapes() {
 fn deletions_wait_for_finalizers_and_heed_preconditions() {
     let w = World::new();
     create(&w, "a", ",\"finalizers\":[\"x/y\"]");
-    w.fails(&format!("DELETE {CM}/a\n\n{{\"preconditions\":{{\"uid\":\"no\"}}}}"), expect![[r#"409 Conflict: Operation cannot be fulfilled on ConfigMap "a": the UID in the precondition (no) does not match the UID in record (00000000-0000-4000-8000-0000000000ba). The object might have been deleted and then recreated"#]]);
+    w.fails(&format!("DELETE {CM}/a\n\n{{\"preconditions\":{{\"uid\":\"no\"}}}}"), expect![[r#"409 Conflict: Operation cannot be fulfilled on ConfigMap "a": the UID in the precondition (no) does not match the UID in record (UID). The object might have been deleted and then recreated"#]]);
     w.check(&format!("DELETE {CM}/a"), expect![[r#"
         200
-        {"apiVersion":"v1","kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","deletionGracePeriodSeconds":0,"deletionTimestamp":"2025-06-15T15:06:40Z","finalizers":["x/y"],"name":"a","namespace":"default","resourceVersion":"187","uid":"00000000-0000-4000-8000-0000000000ba"}}"#]]);
+        {"apiVersion":"v1","kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","deletionGracePeriodSeconds":0,"deletionTimestamp":"2025-06-15T15:06:40Z","finalizers":["x/y"],"name":"a","namespace":"default","resourceVersion":"+2","uid":"UID"}}"#]]);
     w.check(
         &format!("PATCH {CM}/a\nContent-Type: application/merge-patch+json\n\n{{\"metadata\":{{\"finalizers\":null}}}}"),
         expect![[r#"
             200
-            {"apiVersion":"v1","kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","deletionGracePeriodSeconds":0,"deletionTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"188","uid":"00000000-0000-4000-8000-0000000000ba"}}"#]],
+            {"apiVersion":"v1","kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","deletionGracePeriodSeconds":0,"deletionTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"+3","uid":"UID"}}"#]],
     );
     w.fails(&format!("GET {CM}/a"), expect![[r#"404 NotFound: configmaps "a" not found"#]]);
     create(&w, "b", "");
@@ -243,7 +243,7 @@ fn every_cluster_has_these() {
     assert_eq!(names, ["default", "kube-node-lease", "kube-public", "kube-system"]);
     w.check("GET /api/v1/namespaces/default/services/kubernetes", expect![[r#"
         200
-        {"apiVersion":"v1","kind":"Service","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","labels":{"component":"apiserver","provider":"kubernetes"},"name":"kubernetes","namespace":"default","resourceVersion":"181","uid":"00000000-0000-4000-8000-0000000000b4"},"spec":{"clusterIP":"10.96.0.1","clusterIPs":["10.96.0.1"],"internalTrafficPolicy":"Cluster","ipFamilies":["IPv4"],"ipFamilyPolicy":"SingleStack","ports":[{"name":"https","port":443,"protocol":"TCP","targetPort":6443}],"sessionAffinity":"None","type":"ClusterIP"},"status":{"loadBalancer":{}}}"#]]);
+        {"apiVersion":"v1","kind":"Service","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","labels":{"component":"apiserver","provider":"kubernetes"},"name":"kubernetes","namespace":"default","resourceVersion":"+0","uid":"UID"},"spec":{"clusterIP":"10.96.0.1","clusterIPs":["10.96.0.1"],"internalTrafficPolicy":"Cluster","ipFamilies":["IPv4"],"ipFamilyPolicy":"SingleStack","ports":[{"name":"https","port":443,"protocol":"TCP","targetPort":6443}],"sessionAffinity":"None","type":"ClusterIP"},"status":{"loadBalancer":{}}}"#]]);
     w.check("GET /version", expect![[r#"
         200
         {"buildDate":"1970-01-01T00:00:00Z","compiler":"rustc","emulationMajor":"1","emulationMinor":"37","gitCommit":"0.1.0","gitTreeState":"clean","gitVersion":"v1.37.0","goVersion":"none","major":"1","minCompatibilityMajor":"1","minCompatibilityMinor":"37","minor":"37","platform":"linux/amd64"}"#]]);

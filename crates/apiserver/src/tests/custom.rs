@@ -27,22 +27,22 @@ fn a_custom_resource_from_definition_to_end() {
     w.check(&format!("POST {CARS}\n\n{{\"metadata\":{{\"name\":\"a\"}},\"spec\":{{\"color\":\"red\",\"engine\":1}},\"status\":{{\"wheels\":3}}}}"), expect![[r#"
         201
         299 - "unknown field \"spec.engine\""
-        {"apiVersion":"example.com/v1","kind":"Car","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","generation":1,"name":"a","namespace":"default","resourceVersion":"187","uid":"00000000-0000-4000-8000-0000000000be"},"spec":{"color":"red","wheels":4}}"#]]);
+        {"apiVersion":"example.com/v1","kind":"Car","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","generation":1,"name":"a","namespace":"default","resourceVersion":"+2","uid":"UID"},"spec":{"color":"red","wheels":4}}"#]]);
     w.fails(&format!("POST {CARS}\n\n{{\"metadata\":{{\"name\":\"b\"}},\"spec\":{{\"color\":\"green\",\"wheels\":0}}}}"), expect![[r#"422 Invalid: Car.example.com "b" is invalid: [spec.color: Unsupported value: "green": supported values: "red", "blue", spec.wheels: Invalid value: 0: spec.wheels in body should be greater than or equal to 1]"#]]);
     w.fails(&format!("PUT {CARS}/a\n\n{{\"metadata\":{{\"name\":\"a\"}},\"spec\":{{\"color\":\"red\"}}}}"), expect![[r#"422 Invalid: cars.example.com "a" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update"#]]);
     w.check(&format!("PATCH {CARS}/a/status\nContent-Type: application/merge-patch+json\n\n{{\"status\":{{\"wheels\":2}}}}"), expect![[r#"
         200
-        {"apiVersion":"example.com/v1","kind":"Car","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","generation":1,"name":"a","namespace":"default","resourceVersion":"188","uid":"00000000-0000-4000-8000-0000000000be"},"spec":{"color":"red","wheels":4},"status":{"wheels":2}}"#]]);
+        {"apiVersion":"example.com/v1","kind":"Car","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","generation":1,"name":"a","namespace":"default","resourceVersion":"+3","uid":"UID"},"spec":{"color":"red","wheels":4},"status":{"wheels":2}}"#]]);
     w.check(&format!("GET {CARS}/a/scale"), expect![[r#"
         200
-        {"apiVersion":"autoscaling/v1","kind":"Scale","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"188","uid":"00000000-0000-4000-8000-0000000000be"},"spec":{"replicas":4},"status":{"replicas":2}}"#]]);
+        {"apiVersion":"autoscaling/v1","kind":"Scale","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"+3","uid":"UID"},"spec":{"replicas":4},"status":{"replicas":2}}"#]]);
     w.check(&format!("GET {CARS}\nAccept: application/json;as=Table;v=v1;g=meta.k8s.io"), expect![[r#"
         200
-        {"apiVersion":"meta.k8s.io/v1","columnDefinitions":[{"description":"Name of the object.","format":"name","name":"Name","priority":0,"type":"string"},{"description":"","format":"","name":"Wheels","priority":0,"type":"integer"}],"kind":"Table","metadata":{"resourceVersion":"188"},"rows":[{"cells":["a",4],"object":{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","generation":1,"name":"a","namespace":"default","resourceVersion":"188","uid":"00000000-0000-4000-8000-0000000000be"}}}]}"#]]);
+        {"apiVersion":"meta.k8s.io/v1","columnDefinitions":[{"description":"Name of the object.","format":"name","name":"Name","priority":0,"type":"string"},{"description":"","format":"","name":"Wheels","priority":0,"type":"integer"}],"kind":"Table","metadata":{"resourceVersion":"+3"},"rows":[{"cells":["a",4],"object":{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","generation":1,"name":"a","namespace":"default","resourceVersion":"+3","uid":"UID"}}}]}"#]]);
     w.check("GET /apis/example.com/v1beta1/namespaces/default/cars/a", expect![[r#"
         200
         299 - "example.com/v1beta1 Car is deprecated"
-        {"apiVersion":"example.com/v1beta1","kind":"Car","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","generation":1,"name":"a","namespace":"default","resourceVersion":"188","uid":"00000000-0000-4000-8000-0000000000be"},"spec":{"color":"red","wheels":4},"status":{"wheels":2}}"#]]);
+        {"apiVersion":"example.com/v1beta1","kind":"Car","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","generation":1,"name":"a","namespace":"default","resourceVersion":"+3","uid":"UID"},"spec":{"color":"red","wheels":4},"status":{"wheels":2}}"#]]);
     w.check("GET /apis/example.com/v1", expect![[r#"
         200
         {"apiVersion":"v1","groupVersion":"example.com/v1","kind":"APIResourceList","resources":[{"kind":"Car","name":"cars","namespaced":true,"shortNames":["ca"],"singularName":"car","storageVersionHash":"xZ5mpUsM5L8=","verbs":["create","delete","deletecollection","get","list","patch","update","watch"]},{"kind":"Car","name":"cars/status","namespaced":true,"singularName":"","verbs":["get","patch","update"]},{"group":"autoscaling","kind":"Scale","name":"cars/scale","namespaced":true,"singularName":"","verbs":["get","patch","update"],"version":"v1"}]}"#]]);

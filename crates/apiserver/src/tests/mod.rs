@@ -30,7 +30,8 @@ impl HeaderParser for NoHeaders {
 /// A server, and the time that it sees.
 pub(crate) struct World {
     pub(crate) server: Arc<ApiServer>,
-    pub(crate) clock: Arc<ManualClock>,
+    /// The revision behind what every cluster has, from which answers' revisions are counted.
+    base: u64,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -58,7 +59,7 @@ impl World {
             authenticator: Authenticator::new(Arc::new(issuer())),
             authorizer: Authorizer::new(),
             admission,
-            clock: clock.clone(),
+            clock,
             uids: Arc::new(CountingUids::default()),
             service_cidr: ([10, 96, 0, 0].into(), 24),
             node_ports: 30000..=32767,
@@ -67,7 +68,8 @@ impl World {
             client_ca: "CA".into(),
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { server: server.unwrap(), clock, runtime }
+        let server = server.unwrap();
+        Self { base: server.store.revision(), server, runtime }
     }
 
     fn peer(user: &str) -> Peer {
@@ -135,36 +137,56 @@ impl World {
     /// Sends a request and holds code, warnings and (without `metadata.managedFields`) body against `expect`.
     pub(crate) fn check(&self, text: &str, expect: Expect) {
         let (code, body, warnings) = self.ask(text);
-        let body = match serde_json::from_str::<Value>(&body) {
-            Ok(mut v) => {
-                strip(&mut v);
-                v.to_string()
-            }
-            Err(_) => body,
-        };
+        let body = self.shown(&body);
         let warnings: String = warnings.iter().map(|w| format!("{w}\n")).collect();
         expect.assert_eq(&format!("{code}\n{warnings}{body}"));
+    }
+
+    /// A body as tests show it: keys sorted, without `managedFields`, and without what depends on how many objects a
+    /// new cluster has.
+    pub(crate) fn shown(&self, body: &str) -> String {
+        let text = match serde_json::from_str::<Value>(body) {
+            Ok(mut v) => {
+                strip(&mut v, self.base);
+                v.to_string()
+            }
+            Err(_) => {
+                let plain = |n| format!("resourceVersion: \"{}\"", self.base + n);
+                (0..9).fold(body.to_owned(), |text, n| {
+                    text.replace(&plain(n), &format!("resourceVersion: +{n}"))
+                })
+            }
+        };
+        let mut parts = text.split(UID_PREFIX);
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |all, part| all + "UID" + &part[12.min(part.len())..])
     }
 
     /// As [`World::check`], of a failure only the code, the reason and the message.
     pub(crate) fn fails(&self, text: &str, expect: Expect) {
         let (code, body, _) = self.ask(text);
         let v: Value = serde_json::from_str(&body).unwrap_or(Value::String(body));
-        expect.assert_eq(&format!(
-            "{code} {}: {}",
-            v["reason"].as_str().unwrap_or("-"),
-            v["message"].as_str().unwrap_or("-")
-        ));
+        let current = format!("current: {}", self.server.store.revision());
+        let message = v["message"].as_str().unwrap_or("-").replace(&current, "current: NOW");
+        let reason = v["reason"].as_str().unwrap_or("-");
+        expect.assert_eq(&format!("{code} {reason}: {}", self.shown(&message)));
     }
 }
 
-fn strip(v: &mut Value) {
+/// What all UIDs of [`CountingUids`] begin with.
+const UID_PREFIX: &str = "00000000-0000-4000-8000-";
+
+fn strip(v: &mut Value, base: u64) {
     match v {
         Value::Object(m) => {
             m.remove("managedFields");
-            m.values_mut().for_each(strip);
+            if let Some(Value::String(revision)) = m.get_mut("resourceVersion") {
+                let since = revision.parse::<u64>().ok().map(|r| r.saturating_sub(base));
+                *revision = since.map_or_else(|| revision.clone(), |n| format!("+{n}"));
+            }
+            m.values_mut().for_each(|v| strip(v, base));
         }
-        Value::Array(a) => a.iter_mut().for_each(strip),
+        Value::Array(a) => a.iter_mut().for_each(|v| strip(v, base)),
         _ => {}
     }
 }

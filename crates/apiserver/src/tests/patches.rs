@@ -66,8 +66,8 @@ fn apply_creates_and_finds_conflicts() {
     );
     w.check(&apply("fieldManager=two&force=true", r#"{"k":"w"}"#), expect![[r#"
         200
-        {"apiVersion":"v1","data":{"k":"w","l":"m"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"187","uid":"00000000-0000-4000-8000-0000000000b9"}}"#]]);
+        {"apiVersion":"v1","data":{"k":"w","l":"m"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"+2","uid":"UID"}}"#]]);
     w.check(&apply("fieldManager=one", r#"{}"#), expect![[r#"
         200
-        {"apiVersion":"v1","data":{"k":"w"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"188","uid":"00000000-0000-4000-8000-0000000000b9"}}"#]]);
+        {"apiVersion":"v1","data":{"k":"w"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"+3","uid":"UID"}}"#]]);
 }

@@ -72,10 +72,10 @@ fn scale_is_a_view() {
     w.ok(&format!("POST {deployments}\n\n{{\"metadata\":{{\"name\":\"web\"}},\"spec\":{{\"selector\":{{\"matchLabels\":{{\"app\":\"web\"}}}},\"template\":{{\"metadata\":{{\"labels\":{{\"app\":\"web\"}}}},\"spec\":{{\"containers\":[{{\"name\":\"c\",\"image\":\"x\"}}]}}}}}}}}"));
     w.check(&format!("GET {deployments}/web/scale"), expect![[r#"
         200
-        {"apiVersion":"autoscaling/v1","kind":"Scale","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"web","namespace":"default","resourceVersion":"186","uid":"00000000-0000-4000-8000-0000000000ba"},"spec":{"replicas":1},"status":{"replicas":0,"selector":"app=web"}}"#]]);
+        {"apiVersion":"autoscaling/v1","kind":"Scale","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"web","namespace":"default","resourceVersion":"+1","uid":"UID"},"spec":{"replicas":1},"status":{"replicas":0,"selector":"app=web"}}"#]]);
     w.check(&format!("PATCH {deployments}/web/scale\nContent-Type: application/merge-patch+json\n\n{{\"spec\":{{\"replicas\":5}}}}"), expect![[r#"
         200
-        {"apiVersion":"autoscaling/v1","kind":"Scale","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"web","namespace":"default","resourceVersion":"187","uid":"00000000-0000-4000-8000-0000000000ba"},"spec":{"replicas":5},"status":{"replicas":0,"selector":"app=web"}}"#]]);
+        {"apiVersion":"autoscaling/v1","kind":"Scale","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"web","namespace":"default","resourceVersion":"+2","uid":"UID"},"spec":{"replicas":5},"status":{"replicas":0,"selector":"app=web"}}"#]]);
     w.fails(&format!("PUT {deployments}/web/scale\n\n{{\"metadata\":{{\"name\":\"web\",\"namespace\":\"default\"}},\"spec\":{{\"replicas\":-1}}}}"), expect![[r#"422 Invalid: Scale.autoscaling "web" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0"#]]);
     assert_eq!(w.ok(&format!("GET {deployments}/web"))["spec"]["replicas"], 5);
 }
@@ -131,9 +131,9 @@ fn namespaces_end_when_their_finalizers_are_gone() {
     w.ok("POST /api/v1/namespaces\n\n{\"metadata\":{\"name\":\"x\"}}");
     w.check("DELETE /api/v1/namespaces/x", expect![[r#"
         200
-        {"apiVersion":"v1","kind":"Namespace","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","deletionTimestamp":"2025-06-15T15:06:40Z","labels":{"kubernetes.io/metadata.name":"x"},"name":"x","resourceVersion":"187","uid":"00000000-0000-4000-8000-0000000000ba"},"spec":{"finalizers":["kubernetes"]},"status":{"phase":"Terminating"}}"#]]);
+        {"apiVersion":"v1","kind":"Namespace","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","deletionTimestamp":"2025-06-15T15:06:40Z","labels":{"kubernetes.io/metadata.name":"x"},"name":"x","resourceVersion":"+2","uid":"UID"},"spec":{"finalizers":["kubernetes"]},"status":{"phase":"Terminating"}}"#]]);
     w.check("PUT /api/v1/namespaces/x/finalize\n\n{\"metadata\":{\"name\":\"x\"},\"spec\":{\"finalizers\":[]}}", expect![[r#"
         200
-        {"apiVersion":"v1","kind":"Namespace","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","deletionTimestamp":"2025-06-15T15:06:40Z","labels":{"kubernetes.io/metadata.name":"x"},"name":"x","resourceVersion":"188","uid":"00000000-0000-4000-8000-0000000000ba"},"spec":{"finalizers":[]},"status":{"phase":"Terminating"}}"#]]);
+        {"apiVersion":"v1","kind":"Namespace","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","deletionTimestamp":"2025-06-15T15:06:40Z","labels":{"kubernetes.io/metadata.name":"x"},"name":"x","resourceVersion":"+3","uid":"UID"},"spec":{"finalizers":[]},"status":{"phase":"Terminating"}}"#]]);
     w.fails("GET /api/v1/namespaces/x", expect![[r#"404 NotFound: namespaces "x" not found"#]]);
 }

@@ -132,7 +132,7 @@ fn tables_are_watched() {
         .into_body();
     w.ok(&format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"b\"}}}}"));
     expect![[r#"
-        {"type":"ADDED","object":{"apiVersion":"meta.k8s.io/v1","columnDefinitions":[{"description":"","format":"name","name":"Name","priority":0,"type":"string"},{"description":"","format":"","name":"Data","priority":0,"type":"string"},{"description":"","format":"","name":"Age","priority":0,"type":"string"}],"kind":"Table","metadata":{"resourceVersion":"186"},"rows":[{"cells":["a",0,"0s"]}]}}
-        {"type":"ADDED","object":{"apiVersion":"meta.k8s.io/v1","columnDefinitions":[],"kind":"Table","metadata":{"resourceVersion":"187"},"rows":[{"cells":["b",0,"0s"]}]}}
-    "#]].assert_eq(&w.read(&mut body));
+        {"object":{"apiVersion":"meta.k8s.io/v1","columnDefinitions":[{"description":"","format":"name","name":"Name","priority":0,"type":"string"},{"description":"","format":"","name":"Data","priority":0,"type":"string"},{"description":"","format":"","name":"Age","priority":0,"type":"string"}],"kind":"Table","metadata":{"resourceVersion":"+1"},"rows":[{"cells":["a",0,"0s"]}]},"type":"ADDED"}
+        {"object":{"apiVersion":"meta.k8s.io/v1","columnDefinitions":[],"kind":"Table","metadata":{"resourceVersion":"+2"},"rows":[{"cells":["b",0,"0s"]}]},"type":"ADDED"}
+    "#]].assert_eq(&w.read(&mut body).lines().map(|l| w.shown(l) + "\n").collect::<String>());
 }
