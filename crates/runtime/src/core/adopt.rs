@@ -73,7 +73,8 @@ impl Core {
             Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()).map(Arc::new);
         // Compared after the pidfd was opened, so that what we hold is what we compared.
         let alive = same_boot && pidfd.is_some() && start_ticks(pid) == Some(ticks);
-        if let Err(error) = self.adopt_streams(&container, &id) {
+        let streams = self.adopt_streams(&container, &id);
+        if let Err(error) = &streams {
             tracing::warn!(%error, container = id, "output of a container found at start is lost");
         }
         let Some(pidfd) = pidfd.filter(|_| alive) else {
@@ -83,12 +84,19 @@ impl Core {
         *lock(&container.pidfd) = Some(pidfd.clone());
         if !children.contains_key(&id) {
             self.watch(&container, pidfd);
+            if matches!(streams, Ok(false)) {
+                // Keeper and runtime died: nobody reads its output, and its next line would end it by SIGPIPE or never
+                // be seen. As containerd does with a container whose shim is gone.
+                tracing::warn!(container = id, "ending a container whose output nobody held");
+                self.group(&container.record()).kill();
+            }
         }
     }
 
-    /// Takes the ends of a container's streams back from the keeper.
-    fn adopt_streams(&self, container: &Arc<Container>, id: &str) -> std::io::Result<()> {
+    /// Takes the ends of a container's streams back from the keeper; says whether it had any.
+    fn adopt_streams(&self, container: &Arc<Container>, id: &str) -> std::io::Result<bool> {
         let mut held = self.keeper.fetch(id).map_err(std::io::Error::other)?;
+        let any = !held.is_empty();
         let mut take = |name: &str| held.remove(name);
         let ends = Ends {
             stdin: take("stdin"),
@@ -99,6 +107,6 @@ impl Core {
         let log = Log::open(container.record().log_path.as_deref())?;
         let _entered = self.tokio.enter();
         *lock(&container.io) = Some(Arc::new(ContainerIo::start(ends, log)?));
-        Ok(())
+        Ok(any)
     }
 }

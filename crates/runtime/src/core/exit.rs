@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{Container, Core, events, lock, process};
 use crate::clock;
-use crate::keeper::ExitRecord;
+use crate::keeper::{ExitRecord, News};
 use crate::state::Phase;
 use crate::sys;
 
@@ -19,9 +19,13 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 const UNKNOWN_CODE: i32 = 255;
 
 /// Handles ends as the keeper reports them.
-pub(super) async fn handle_exits(core: Weak<Core>, mut inbox: mpsc::Receiver<(String, ExitRecord)>) {
-    while let Some((id, record)) = inbox.recv().await {
+pub(super) async fn handle_exits(core: Weak<Core>, mut inbox: mpsc::Receiver<News>) {
+    while let Some(news) = inbox.recv().await {
         let Some(core) = core.upgrade() else { return };
+        let News::Exited(id, record) = news else {
+            core.keeper_lost();
+            continue;
+        };
         if let Some(waiting) = lock(&core.execs).remove(&id) {
             let _ = waiting.send(record);
             continue;
@@ -75,6 +79,20 @@ impl Core {
         container.ended.send_replace(true);
         self.tell(container, events::Kind::ContainerStoppedEvent);
         self.keeper.forget(&id);
+    }
+
+    /// Goes on without the keeper that started what runs now: containers are watched by their pidfds, and whoever
+    /// waits for an exec'd process hears that its end was not seen.
+    fn keeper_lost(&self) {
+        tracing::warn!("the keeper process is gone; its containers go on, and are watched without it");
+        lock(&self.execs).clear();
+        let all: Vec<_> = lock(&self.containers).values().cloned().collect();
+        for container in all {
+            let pidfd = lock(&container.pidfd).clone();
+            if let Some(pidfd) = pidfd {
+                self.watch(&container, pidfd);
+            }
+        }
     }
 
     /// Watches a process that is not our keeper's child, by its pidfd.

@@ -96,9 +96,9 @@ impl Core {
         places.create().map_err(|e| format!("cannot make the runtime's directories: {e}"))?;
         let cgroups = Cgroups::detect().map_err(|e| format!("cannot use control groups: {e}"))?;
         let (exits, inbox) = mpsc::channel(EXIT_DEPTH);
-        let on_exit = Arc::new(move |id: &str, record| drop(exits.blocking_send((id.to_owned(), record))));
+        let on_news = Arc::new(move |news| drop(exits.blocking_send(news)));
         let core = Arc::new(Self {
-            keeper: Keeper::new(&config.state, on_exit),
+            keeper: Keeper::new(&config.state, on_news),
             network: Network::new(&config.instance, &config.state, &config.not_masqueraded),
             boot: boot_id(),
             places,

@@ -33,13 +33,21 @@ pub(crate) enum KeeperError {
 }
 
 type Waiting = Arc<Mutex<HashMap<u64, mpsc::Sender<(Answer, Vec<OwnedFd>)>>>>;
-/// What is done when a process has ended; called on the keeper client's own thread.
-pub(crate) type OnExit = Arc<dyn Fn(&str, ExitRecord) + Send + Sync>;
+/// What the keeper tells unasked.
+pub(crate) enum News {
+    /// The process with this id has ended.
+    Exited(String, ExitRecord),
+    /// The keeper itself is gone: nobody tells any more how processes end that it started.
+    Lost,
+}
+
+/// What is done with news; called on the keeper client's own thread.
+pub(crate) type OnNews = Arc<dyn Fn(News) + Send + Sync>;
 
 /// A connection to the keeper; a new keeper is started when there is none.
 pub(crate) struct Keeper {
     state: PathBuf,
-    on_exit: OnExit,
+    on_news: OnNews,
     connection: Mutex<Option<Connection>>,
     numbers: AtomicU64,
 }
@@ -51,8 +59,8 @@ struct Connection {
 
 impl Keeper {
     /// A client of the keeper whose socket lives in `state`.
-    pub(crate) fn new(state: &Path, on_exit: OnExit) -> Self {
-        Self { state: state.to_owned(), on_exit, connection: Mutex::new(None), numbers: AtomicU64::new(1) }
+    pub(crate) fn new(state: &Path, on_news: OnNews) -> Self {
+        Self { state: state.to_owned(), on_news, connection: Mutex::new(None), numbers: AtomicU64::new(1) }
     }
 
     /// Starts a process; gives its pid.
@@ -146,12 +154,12 @@ impl Keeper {
             }
         };
         let connection = Connection { socket: Arc::new(socket), waiting: Waiting::default() };
-        let (socket, waiting, on_exit) =
-            (connection.socket.clone(), connection.waiting.clone(), self.on_exit.clone());
+        let (socket, waiting, on_news) =
+            (connection.socket.clone(), connection.waiting.clone(), self.on_news.clone());
         std::thread::Builder::new()
             .name("keeper".to_owned())
             .stack_size(256 * 1024)
-            .spawn(move || listen(&socket, &waiting, &on_exit))?;
+            .spawn(move || listen(&socket, &waiting, &on_news))?;
         Ok(connection)
     }
 }
@@ -171,11 +179,11 @@ fn unexpected(answer: Answer) -> KeeperError {
     KeeperError::Refused(format!("unexpected answer {answer:?}"))
 }
 
-/// Hands answers to whoever waits for them and ends to `on_exit`, until the keeper is gone.
-fn listen(socket: &Arc<OwnedFd>, waiting: &Waiting, on_exit: &OnExit) {
+/// Hands answers to whoever waits for them and news to `on_news`, until the keeper is gone.
+fn listen(socket: &Arc<OwnedFd>, waiting: &Waiting, on_news: &OnNews) {
     while let Ok(Some((answer, fds))) = receive::<Numbered<Answer>>(socket) {
         match answer.message {
-            Answer::Exited { id, record } => on_exit(&id, record),
+            Answer::Exited { id, record } => on_news(News::Exited(id, record)),
             message => {
                 if let Some(sender) = lock(waiting).remove(&answer.number) {
                     let _ = sender.send((message, fds));
@@ -184,6 +192,7 @@ fn listen(socket: &Arc<OwnedFd>, waiting: &Waiting, on_exit: &OnExit) {
         }
     }
     lock(waiting).clear();
+    on_news(News::Lost);
 }
 
 fn socket_path(state: &Path) -> PathBuf {

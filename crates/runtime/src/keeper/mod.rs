@@ -10,7 +10,7 @@ mod report;
 mod serve;
 mod wire;
 
-pub(crate) use client::Keeper;
+pub(crate) use client::{Keeper, News};
 pub(crate) use report::{Started, control_pair, send_spec, wait_for_report, wait_until_started};
 pub(crate) use serve::keeper_main;
 pub(crate) use wire::{ExitRecord, send};
