@@ -66,17 +66,21 @@ struct Seat {
 }
 
 /// All controllers over one set of caches.
+#[derive(Default)]
 pub struct Engine {
     caches: Caches,
     seats: Vec<Seat>,
     routes: Vec<Vec<(usize, MapFn)>>,
     turn: usize,
+    /// Slots that are behind a revision at which nothing may come to them for long: to be listed anew. True: the shell
+    /// was told.
+    stale: BTreeMap<usize, bool>,
 }
 
 impl Engine {
     /// Seats `controllers`; [`Engine::caches`] then says which resources to feed.
     pub fn new(controllers: Vec<Box<dyn Controller>>) -> Self {
-        let mut engine = Self { caches: Caches::default(), seats: Vec::new(), routes: Vec::new(), turn: 0 };
+        let mut engine = Self::default();
         for (number, controller) in controllers.into_iter().enumerate() {
             let mut slots = Vec::new();
             for watch in controller.watches() {
@@ -132,6 +136,9 @@ impl Engine {
     /// Applies what a reflector read.
     pub fn feed(&mut self, slot: usize, feeds: Vec<Feed>, now: Timestamp) {
         for feed in feeds {
+            if matches!(feed, Feed::Listed(_)) && self.stale.get(&slot) == Some(&true) {
+                self.stale.remove(&slot);
+            }
             for change in self.caches.apply(slot, feed) {
                 self.route(slot, &change);
             }
@@ -238,6 +245,10 @@ impl Engine {
         seat.counters.writes += outcome.written;
         let slotted = outcome.expects.into_iter().filter_map(|e| Some((slot_of(&self.caches, &e)?, e)));
         let unmet: Vec<_> = slotted.filter(|(slot, e)| !is_met(&self.caches, *slot, e)).collect();
+        if outcome.probe {
+            // Nothing need ever come to a quiet cache: list it anew rather than wait for a bookmark.
+            unmet.iter().for_each(|(slot, _)| _ = self.stale.entry(*slot).or_insert(false));
+        }
         if !unmet.is_empty() {
             seat.barriers.insert(key.clone(), Barrier { expects: unmet, until: now + BARRIER_TIMEOUT });
         }
@@ -261,6 +272,16 @@ impl Engine {
             }
         }
         outcome.events
+    }
+
+    /// Slots whose reflectors are to begin anew with a list; each is told once.
+    pub fn take_stale(&mut self) -> Vec<usize> {
+        let new = self.stale.iter_mut().filter(|(_, told)| !**told);
+        new.map(|(slot, told)| {
+            *told = true;
+            *slot
+        })
+        .collect()
     }
 
     /// When something is due that no feed brings up.

@@ -23,8 +23,8 @@ const FEED_BUFFER: usize = 64;
 const MAX_RUNNING: usize = 64;
 /// Events that wait to be written; more are dropped.
 const EVENT_BUFFER: usize = 1024;
-/// How often discovery is asked for new resources.
-const DISCOVERY_EVERY: Duration = Duration::from_secs(30);
+/// How often discovery is asked for new resources, besides whenever a definition changes.
+const DISCOVERY_EVERY: Duration = Duration::from_secs(300);
 /// How soon discovery is asked again while it is incomplete.
 const DISCOVERY_RETRY: Duration = Duration::from_secs(1);
 
@@ -109,6 +109,10 @@ impl Runner {
         tokio::pin!(stop);
         loop {
             let now = (self.clock)();
+            for slot in self.engine.take_stale() {
+                self.reflectors.remove(&slot).inspect(AbortHandle::abort);
+                self.reflect(slot);
+            }
             self.start_work(now);
             let due = self.engine.next_due().map_or(Duration::from_secs(3600), |at| wait(now, at));
             tokio::select! {

@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use meta::UserInfo;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,6 +15,8 @@ use stdx::Rng;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
+/// Kinds of calls that a report shows.
+const MAX_SHOWN: usize = 40;
 /// Frames of a watch that are on their way.
 const IN_FLIGHT: usize = 1024;
 
@@ -52,13 +55,15 @@ pub(crate) struct Cell {
     wild: AtomicBool,
     /// UIDs of objects whose creation was acknowledged.
     acknowledged: Mutex<Vec<String>>,
+    /// How often who asked for what.
+    calls: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Cell {
     pub(crate) fn new() -> Arc<Self> {
         let life = watch::Sender::new(0);
-        let (server, acknowledged) = (Mutex::new(None), Mutex::new(Vec::new()));
-        Arc::new(Self { server, life, wild: AtomicBool::new(true), acknowledged })
+        let (server, acknowledged, calls) = (Mutex::new(None), Mutex::new(Vec::new()), Mutex::default());
+        Arc::new(Self { server, life, wild: AtomicBool::new(true), acknowledged, calls })
     }
 
     /// Puts another server there; none: it is down. Whatever was open breaks.
@@ -77,6 +82,21 @@ impl Cell {
 
     pub(crate) fn is_wild(&self) -> bool {
         self.wild.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, user: &str, request: &http::Request<Bytes>) {
+        let path = request.uri().path();
+        let path = path.rsplit_once('/').map_or(path, |(head, _)| head);
+        let line = format!("{} {} {path}", user.rsplit(':').next().unwrap_or(user), request.method());
+        *self.calls.lock().unwrap_or_else(PoisonError::into_inner).entry(line).or_default() += 1;
+    }
+
+    /// The most frequent calls, a line each.
+    pub(crate) fn frequent(&self) -> Vec<String> {
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<(&u64, &String)> = calls.iter().map(|(line, n)| (n, line)).collect();
+        all.sort_by(|a, b| b.cmp(a));
+        all.iter().take(MAX_SHOWN).map(|(n, line)| format!("{n} × {line}")).collect()
     }
 
     pub(crate) fn take_acknowledged(&self) -> Vec<String> {
@@ -113,6 +133,7 @@ impl Transport for Way {
         Box::pin(async move {
             let wild = cell.is_wild();
             let millis = |dice: &Dice| Duration::from_millis(if wild { dice.below(40) } else { 1 });
+            cell.count(&user.name, &request);
             sleep(millis(&dice)).await;
             if wild && dice.chance(weather.loss) {
                 return Err(TransportError::broken("the request was lost"));

@@ -107,15 +107,15 @@ impl Checker {
                 let size = object.pointer("/status/allocatable/cpu").map_or(0, cpu);
                 self.nodes.insert(text(&object, "/metadata/name").to_owned(), size);
             }
-            _ => self.set(resource, &object),
+            _ => self.set(resource, &object, gone),
         }
     }
 
-    fn set(&mut self, resource: &str, object: &Value) {
+    fn set(&mut self, resource: &str, object: &Value, gone: bool) {
         let uid = text(object, "/metadata/uid").to_owned();
         let mut wanted = object.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
         if resource == "replicasets" {
-            self.parents.insert(uid.clone(), controller(object).to_owned());
+            self.family(&uid, if gone { "" } else { controller(object) });
         }
         if resource == "deployments" && text(object, "/spec/strategy/type") == "RollingUpdate" {
             wanted +=
@@ -128,6 +128,22 @@ impl Checker {
         }
         wishes.push((Duration::MAX, wanted));
         wishes.retain(|(until, _)| *until > now);
+    }
+
+    /// A ReplicaSet comes to a Deployment, or leaves it. One that comes with pods of its own brings their wish
+    /// along until the Deployment has had the time to scale it.
+    fn family(&mut self, uid: &str, parent: &str) {
+        let old = self.parents.insert(uid.to_owned(), parent.to_owned());
+        if old.as_deref() == Some(parent) || parent.is_empty() {
+            return;
+        }
+        let of_parent = |p: &&PodFacts| self.parents.get(&p.owner).is_some_and(|o| o == parent);
+        let brought = self.pods.values().filter(|p| p.active).filter(of_parent).count() as u64;
+        let until = self.clock.elapsed() + MEMORY;
+        if brought > 0 {
+            let more = self.wished.get(parent).and_then(|w| w.last()).map_or(0, |(_, n)| *n);
+            self.wished.entry(parent.to_owned()).or_default().insert(0, (until, brought + more));
+        }
     }
 
     /// The most that was wished for lately.

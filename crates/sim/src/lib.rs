@@ -24,6 +24,8 @@ pub struct Outcome {
     pub revisions: u64,
     /// What the user and chance did, a line each.
     pub story: Vec<String>,
+    /// The most frequent calls on the API.
+    pub calls: Vec<String>,
 }
 
 /// What came of many.

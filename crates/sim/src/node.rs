@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// How often a node tells that it lives.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How soon a status that couldn't be written is tried again.
 const RETRY: Duration = Duration::from_millis(700);
 
@@ -345,39 +345,62 @@ impl Machine {
     }
 }
 
-/// Registers the node and tells again and again that it lives.
+/// Registers the node, and tells again and again that it lives.
 async fn beat(agent: Agent) {
+    while !register(&agent).await {
+        sleep(RETRY).await;
+    }
+    loop {
+        renew(&agent).await;
+        sleep(HEARTBEAT).await;
+    }
+}
+
+/// Makes the node and says how it is; tells whether that is done.
+async fn register(agent: &Agent) -> bool {
     let nodes = Resource::of::<api::core::v1::Node>();
-    let leases = Resource::of::<api::coordination::v1::Lease>();
     let name = agent.name.as_str();
     let labels = json!({"kubernetes.io/hostname": name});
-    loop {
-        let now = agent.clock.now();
-        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}});
-        if matches!(agent.client.get(&nodes, "", name).await, Err(e) if e.is_not_found()) {
-            let _ = agent.client.create(&nodes, "", node.to_string()).await;
-        }
-        let size = json!({"cpu": format!("{}m", agent.cpu), "memory": "4Gi", "pods": "110"});
-        let conditions: Vec<_> = ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"]
-            .iter()
-            .map(|kind| {
-                let status = if *kind == "Ready" { "True" } else { "False" };
-                json!({"type": kind, "status": status, "reason": "KubeletReady", "message": "kubelet is posting ready status"})
-            })
-            .collect();
-        let status = json!({"status": {"capacity": size, "allocatable": size, "conditions": conditions}});
-        let place = ("", name, "status");
-        let _ = agent.client.patch(&nodes, place, PatchKind::Strategic, status.to_string()).await;
-        let spec = json!({"holderIdentity": name, "leaseDurationSeconds": 40,
-            "renewTime": meta::time::micro_time(now)});
-        let place = ("kube-node-lease", name, "");
-        let patch = json!({"spec": spec}).to_string();
-        let renewed = agent.client.patch(&leases, place, PatchKind::Merge, patch).await;
-        if matches!(renewed, Err(e) if e.is_not_found()) {
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}});
+    match agent.client.create(&nodes, "", node.to_string()).await {
+        Err(e) if !e.is_already_exists() => return false,
+        _ => {}
+    }
+    let size = json!({"cpu": format!("{}m", agent.cpu), "memory": "4Gi", "pods": "110"});
+    let condition = |kind: &&str| {
+        let status = if *kind == "Ready" { "True" } else { "False" };
+        json!({"type": kind, "status": status, "reason": "Sim", "message": "the node agent says so"})
+    };
+    let kinds = ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"];
+    let conditions: Vec<_> = kinds.iter().map(condition).collect();
+    let status = json!({"status": {"capacity": size, "allocatable": size, "conditions": conditions}});
+    let place = ("", name, "status");
+    agent.client.patch(&nodes, place, PatchKind::Strategic, status.to_string()).await.is_ok()
+}
+
+/// Renews the lease; a node that was given up says that it is well again.
+async fn renew(agent: &Agent) {
+    let leases = Resource::of::<api::coordination::v1::Lease>();
+    let name = agent.name.as_str();
+    let renewed = meta::time::micro_time(agent.clock.now());
+    let spec = json!({"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": renewed});
+    let place = ("kube-node-lease", name, "");
+    let patch = json!({"spec": spec}).to_string();
+    match agent.client.patch(&leases, place, PatchKind::Merge, patch).await {
+        Err(e) if e.is_not_found() => {
             let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
                 "metadata": {"name": name}, "spec": spec});
             let _ = agent.client.create(&leases, "kube-node-lease", lease.to_string()).await;
         }
-        sleep(HEARTBEAT).await;
+        // The controllers may have noticed a gap before it.
+        _ => {
+            let node = agent.client.get(&Resource::of::<api::core::v1::Node>(), "", name).await;
+            let well =
+                |bytes: &[u8]| <api::core::v1::Node as api::Kind>::decode(bytes).ok().and_then(|n| n.status);
+            let conditions = node.ok().and_then(|b| well(&b)).and_then(|s| s.conditions).unwrap_or_default();
+            if conditions.iter().any(|c| c.type_ == "Ready" && c.status != "True") {
+                register(agent).await;
+            }
+        }
     }
 }

@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long things may take to settle once the world is calm.
 const SETTLE: Duration = Duration::from_secs(420);
 /// How long they must then stay as they are.
-const STAY: Duration = Duration::from_secs(120);
+const STAY: Duration = Duration::from_secs(45);
 
 /// A bad way, and one that loses nothing.
 const STORM: Weather = Weather { loss: 0.02, cut: 0.01, stall: 0.02 };
@@ -51,7 +51,7 @@ pub(crate) async fn live(seed: u64) -> Outcome {
     let watchers = world.watchers();
     let mut user = User::new(world.client(UserInfo::new("admin", MASTERS), CLEAR), dice.fork());
     user.begin().await;
-    for _ in 0..6 + dice.below(10) {
+    for _ in 0..4 + dice.below(6) {
         sleep(Duration::from_millis(dice.below(9000))).await;
         if dice.chance(0.35) {
             world.disturb().await
@@ -78,7 +78,13 @@ pub(crate) async fn live(seed: u64) -> Outcome {
         }
     }
     world.stop();
-    Outcome { seed, violations, revisions: world.store.revision(), story: world.story }
+    Outcome {
+        seed,
+        violations,
+        revisions: world.store.revision(),
+        calls: world.cell.frequent(),
+        story: world.story,
+    }
 }
 
 const MASTERS: &[&str] = &["system:masters", "system:authenticated"];
@@ -235,7 +241,7 @@ impl World {
         let end = self.clock.elapsed() + SETTLE;
         let mut wrong = checks::not_converged(&self.store);
         while !wrong.is_empty() && self.clock.elapsed() < end {
-            sleep(Duration::from_secs(5)).await;
+            sleep(Duration::from_secs(2)).await;
             wrong = checks::not_converged(&self.store);
         }
         if !wrong.is_empty() {
