@@ -100,10 +100,9 @@ pub fn answer(
     let spec = kind.of(&c)?;
     let state = local.probes.get_mut(&(id.to_owned(), kind))?;
     let changed = state.answer(kind, spec, answer);
-    if changed && kind == Kind::Startup && state.passing == Some(true) {
-        if let Some(readiness) = local.probes.get_mut(&(id.to_owned(), Kind::Readiness)) {
-            readiness.hurry();
-        }
+    let opened = changed && kind == Kind::Startup && state.passing == Some(true);
+    if opened && let Some(readiness) = local.probes.get_mut(&(id.to_owned(), Kind::Readiness)) {
+        readiness.hurry();
     }
     let word = kind.word();
     let note = match answer {

@@ -124,7 +124,7 @@ impl Inputs<'_> {
         Some(mounts.iter().map(one).collect())
     }
 
-    fn from_observed(&self, c: &Container, o: &Observed, old: Option<&ContainerStatus>) -> ContainerStatus {
+    fn shown(&self, c: &Container, o: &Observed, old: Option<&ContainerStatus>) -> ContainerStatus {
         let id = format!("{}://{}", self.runtime_name, o.id);
         let mut s = ContainerStatus {
             name: o.name.clone(),
@@ -204,9 +204,9 @@ impl Inputs<'_> {
         let old = old.iter().find(|o| o.name == c.name);
         let mut seen = self.visible().filter(|o| o.name == c.name);
         let Some(newest) = seen.next() else { return self.blank(c, old) };
-        let mut s = self.from_observed(c, newest, old);
+        let mut s = self.shown(c, newest, old);
         s.last_state = match seen.next() {
-            Some(before) => self.from_observed(c, before, None).state,
+            Some(before) => self.shown(c, before, None).state,
             None => old.and_then(|old| {
                 let same = old.container_id == s.container_id;
                 if same {

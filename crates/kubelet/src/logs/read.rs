@@ -77,10 +77,9 @@ impl Reader {
         if self.options.stream.as_ref().is_some_and(|s| !s.eq_ignore_ascii_case(e.stream)) {
             return;
         }
-        if let Some(since) = self.options.since {
-            if e.time.parse::<Timestamp>().is_ok_and(|t| t < since) {
-                return;
-            }
+        let earlier = |since: Timestamp| e.time.parse::<Timestamp>().is_ok_and(|t| t < since);
+        if self.options.since.is_some_and(earlier) {
+            return;
         }
         let start = out.len();
         if self.options.timestamps && !self.in_line {

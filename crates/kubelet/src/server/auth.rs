@@ -35,15 +35,18 @@ pub(crate) fn identity(der: &[u8]) -> Option<Identity> {
     Some(Identity { user, groups })
 }
 
+/// Answers with the time at which they were given.
+type Remembered<K, V> = Mutex<HashMap<K, (Instant, V)>>;
+
 /// Asks the API, and remembers for a while.
 pub(crate) struct Authority {
     client: Client,
     node: String,
-    tokens: Mutex<HashMap<String, (Instant, Option<Identity>)>>,
-    decisions: Mutex<HashMap<(Identity, String, String), (Instant, bool)>>,
+    tokens: Remembered<String, Option<Identity>>,
+    decisions: Remembered<(Identity, String, String), bool>,
 }
 
-fn remember<K: std::hash::Hash + Eq, V>(map: &Mutex<HashMap<K, (Instant, V)>>, key: K, value: V) {
+fn remember<K: std::hash::Hash + Eq, V>(map: &Remembered<K, V>, key: K, value: V) {
     let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
     if map.len() >= MAX_REMEMBERED {
         map.clear();
@@ -51,7 +54,7 @@ fn remember<K: std::hash::Hash + Eq, V>(map: &Mutex<HashMap<K, (Instant, V)>>, k
     map.insert(key, (Instant::now(), value));
 }
 
-fn recall<K: std::hash::Hash + Eq, V: Clone>(map: &Mutex<HashMap<K, (Instant, V)>>, key: &K) -> Option<V> {
+fn recall<K: std::hash::Hash + Eq, V: Clone>(map: &Remembered<K, V>, key: &K) -> Option<V> {
     let map = map.lock().unwrap_or_else(PoisonError::into_inner);
     map.get(key).filter(|e| e.0.elapsed() < REMEMBERED).map(|e| e.1.clone())
 }

@@ -103,8 +103,8 @@ pub(crate) async fn serve(ctx: &Arc<Context>, ns: &str, pod: &str, name: &str, q
     let ctx = ctx.clone();
     tokio::spawn(async move {
         let ended = || {
-            let h = ctx.pod(&uid);
-            !h.is_some_and(|h| h.observed.by_id(&id).is_some_and(|c| c.state == State::Running))
+            let runs = |h: &PodHandle| h.observed.by_id(&id).is_some_and(|c| c.state == State::Running);
+            ctx.pod(&uid).is_none_or(|h| !runs(&h))
         };
         if let Err(e) = logs::follow(&path, options, ended, sink).await {
             tracing::debug!("reading {} ended: {e}", path.display());

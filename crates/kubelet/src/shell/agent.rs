@@ -150,7 +150,7 @@ async fn pods(ctx: Arc<Context>) {
         // Who was there first is admitted first.
         changes.sort_by_key(|c| c.object().and_then(|o| o.meta().creation_timestamp.clone()));
         for change in changes {
-            dispatch(&ctx, change).await;
+            dispatch(&ctx, change, adopted).await;
         }
         if !adopted && cache.is_synced() {
             adopted = true;
@@ -174,7 +174,8 @@ async fn tell(ctx: &Context, uid: &str, message: Message) -> bool {
     }
 }
 
-async fn dispatch(ctx: &Arc<Context>, change: Change) {
+/// `adopted`: nothing of a pod can be in the runtime that this agent did not put there.
+async fn dispatch(ctx: &Arc<Context>, change: Change, adopted: bool) {
     let (old, new) = (pod_of(change.old), pod_of(change.new));
     if let Some(old) = old {
         let same = new.as_ref().is_some_and(|n| n.metadata.uid == old.metadata.uid);
@@ -187,7 +188,7 @@ async fn dispatch(ctx: &Arc<Context>, change: Change) {
     if tell(ctx, &uid, Message::Update(pod.clone())).await {
         return;
     }
-    let observed = if is_new(&pod) {
+    let observed = if adopted && is_new(&pod) {
         PodObservation::default()
     } else {
         match ctx.observe_pod(&uid).await {

@@ -59,7 +59,8 @@ async fn heard(ctx: &Arc<Context>, event: ContainerEventResponse) {
     if event.container_event_type == ContainerEventType::ContainerDeletedEvent as i32 {
         let to = uid.and_then(|u| ctx.pod(&u)).into_iter();
         for h in to {
-            let _ = h.sender.send(Message::Outcome(Outcome::Gone(event.container_id.clone()))).await;
+            let _ =
+                h.sender.send(Message::Outcome(Box::new(Outcome::Gone(event.container_id.clone())))).await;
         }
         return;
     }
@@ -69,11 +70,10 @@ async fn heard(ctx: &Arc<Context>, event: ContainerEventResponse) {
     seen.sandboxes.extend(event.pod_sandbox_status.as_ref().map(Sandbox::from_cri));
     seen.containers.extend(event.containers_statuses.iter().filter_map(observe::container));
     if seen.containers.is_empty() {
-        if let Ok(Some(o)) = ctx.observe_container(&event.container_id).await {
-            seen.containers.push(o);
-        }
+        let asked = ctx.observe_container(&event.container_id).await;
+        seen.containers.extend(asked.ok().flatten());
     }
-    let _ = handle.sender.send(Message::Outcome(Outcome::Seen(seen))).await;
+    let _ = handle.sender.send(Message::Outcome(Box::new(Outcome::Seen(seen)))).await;
 }
 
 /// Asks for everything and tells each worker of its pod.
@@ -82,7 +82,7 @@ async fn relist(ctx: &Arc<Context>) {
     for (uid, h) in handles {
         match ctx.observe_pod(&uid).await {
             Ok(all) if *h.observed != all => {
-                let _ = h.sender.send(Message::Outcome(Outcome::Relisted(all))).await;
+                let _ = h.sender.send(Message::Outcome(Box::new(Outcome::Relisted(all)))).await;
             }
             Ok(_) => {}
             Err(e) => return tracing::warn!("cannot list the runtime's containers: {e}"),

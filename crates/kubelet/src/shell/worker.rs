@@ -35,14 +35,14 @@ pub(crate) enum Message {
     /// The pod is gone from the API.
     Removed,
     /// What became of an op, or what the runtime tells.
-    Outcome(Outcome),
+    Outcome(Box<Outcome>),
     /// The node can't keep the pod: reason, message and grace in seconds.
     Evict(String, String, i64),
 }
 
 enum Done {
-    Op(Outcome),
-    Patched(PodStatus, Box<Result<Pod, Error>>),
+    Op(Box<Outcome>),
+    Patched(Box<PodStatus>, Box<Result<Pod, Error>>),
     Refreshed(Result<(), String>),
 }
 
@@ -206,16 +206,21 @@ impl Worker {
                 self.pod = pod;
             }
             Message::Removed => self.local.removed = true,
-            Message::Outcome(Outcome::Probed(id, name, kind, answer)) => {
-                let note = probing::answer(&self.pod, &mut self.local, &id, &name, kind, &answer);
-                note.into_iter().for_each(|n| self.ctx.teller.pod(&self.pod, n));
-            }
-            Message::Outcome(o) => self.local.apply(o, now()),
+            Message::Outcome(o) => self.take(*o),
             Message::Evict(reason, message, grace) => {
                 evict::mark(self.local.status.get_or_insert_default(), &message, now());
                 self.local.verdict.get_or_insert(("Failed".to_owned(), reason, message));
                 self.local.grace_override = Some(grace);
             }
+        }
+    }
+
+    fn take(&mut self, outcome: Outcome) {
+        if let Outcome::Probed(id, name, kind, answer) = outcome {
+            let note = probing::answer(&self.pod, &mut self.local, &id, &name, kind, &answer);
+            note.into_iter().for_each(|n| self.ctx.teller.pod(&self.pod, n));
+        } else {
+            self.local.apply(outcome, now());
         }
     }
 
@@ -226,9 +231,9 @@ impl Worker {
                 match done {
                     Done::Op(outcome) => {
                         self.warn(&outcome);
-                        self.hear(Message::Outcome(outcome));
+                        self.take(*outcome);
                     }
-                    Done::Patched(status, answer) => self.patched(status, *answer),
+                    Done::Patched(status, answer) => self.patched(*status, *answer),
                     Done::Refreshed(answer) => self.refreshed(answer),
                 }
             }
@@ -236,7 +241,7 @@ impl Worker {
                 let op = self.running.remove(&e.id()).flatten();
                 tracing::error!(pod = podspec::full_name(&self.pod), ?op, "a step of the pod failed: {e}");
                 match op {
-                    Some(op) => self.hear(Message::Outcome(lost(op, &self.local))),
+                    Some(op) => self.take(lost(op, &self.local)),
                     None => (self.patching, self.refreshing) = (false, false),
                 }
             }
@@ -287,7 +292,7 @@ impl Worker {
             let start = Instant::now();
             let outcome = work.await;
             tracing::debug!(pod = name, ?step, took = ?start.elapsed(), "done");
-            Done::Op(outcome)
+            Done::Op(Box::new(outcome))
         };
         let id = self.tasks.spawn(task).id();
         self.running.insert(id, Some(op));
@@ -330,7 +335,7 @@ impl Worker {
         let name = podspec::name(&self.pod).to_owned();
         let task = async move {
             let answer = api.patch(&name, "status", PatchKind::Strategic, &patch).await;
-            Done::Patched(status, Box::new(answer))
+            Done::Patched(Box::new(status), Box::new(answer))
         };
         let id = self.tasks.spawn(task).id();
         self.running.insert(id, None);

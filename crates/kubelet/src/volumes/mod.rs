@@ -204,7 +204,7 @@ async fn volume_mount(
         Source::Image { reference } => {
             let image = ImageSpec { image: reference, ..ImageSpec::default() };
             let mount = container::mount(m, String::new(), true);
-            return Ok(Mount { image: Some(image), ..mount });
+            return Ok(Mount { image: Some(image), image_sub_path: sub_path(m, vars)?, ..mount });
         }
         Source::Files { dir, .. } => (dir, true),
         Source::EmptyDir { dir, .. } => (dir, false),
