@@ -8,6 +8,7 @@
 mod auth;
 mod http;
 mod layer;
+mod proxy;
 mod refusal;
 mod repository;
 
@@ -17,7 +18,9 @@ pub use http::Patience;
 use crate::config::{ImageConfig, Manifest};
 use crate::store::Layer;
 use crate::{Digest, Error, Image, Reference, Store};
+use http::Way;
 use layer::{MAX_BLOB, Turns, Wanted};
+use proxy::Proxy;
 use refusal::Refusal;
 use repository::Repository;
 use std::sync::Arc;
@@ -37,6 +40,7 @@ pub struct Puller {
     store: Arc<Store>,
     patience: Patience,
     tls: Option<Arc<rustls::ClientConfig>>,
+    proxy: Option<Arc<Proxy>>,
     shared: Arc<Shared>,
 }
 
@@ -45,16 +49,19 @@ struct Shared {
     downloads: Arc<Semaphore>,
 }
 
-/// Pulls one image. Who pulls more than one keeps a [`Puller`].
+/// Pulls one image and syncs it. Who pulls more than one keeps a [`Puller`].
 pub async fn pull(store: Arc<Store>, reference: &Reference, auth: Option<Auth>) -> Result<Image, Error> {
-    Puller::new(store).pull(reference, auth).await
+    let image = Puller::new(store.clone()).pull(reference, auth).await?;
+    blocking(move || store.settle()).await?;
+    Ok(image)
 }
 
 impl Puller {
     /// Pulls into this store.
     pub fn new(store: Arc<Store>) -> Self {
         let shared = Shared { turns: Turns::default(), downloads: Arc::new(Semaphore::new(DOWNLOADS)) };
-        Self { store, patience: Patience::default(), tls: None, shared: Arc::new(shared) }
+        let (patience, proxy) = (Patience::default(), Proxy::of_environment().map(Arc::new));
+        Self { store, patience, tls: None, proxy, shared: Arc::new(shared) }
     }
 
     /// The same with another measure of patience.
@@ -67,6 +74,13 @@ impl Puller {
     pub fn with_roots(mut self, roots: &[rustls::pki_types::CertificateDer<'static>]) -> Result<Self, Error> {
         self.tls = Some(http::trusting(roots)?);
         Ok(self)
+    }
+
+    /// The same through another proxy than the environment's `HTTPS_PROXY`: its address, and the hosts (as in
+    /// `NO_PROXY`) that are reached without it. No address is no proxy.
+    pub fn with_proxy(mut self, url: &str, exceptions: &str) -> Self {
+        self.proxy = Proxy::new(url, exceptions).map(Arc::new);
+        self
     }
 
     /// The store that is pulled into.
@@ -92,7 +106,8 @@ impl Puller {
             r.doing(&format!("failed to resolve reference \"{reference}\""))
         };
         let tls = self.tls.clone().map_or_else(http::system_tls, Ok)?;
-        let repository = Repository::open(reference, auth, self.patience, tls).await;
+        let way = Way { tls, proxy: self.proxy.clone() };
+        let repository = Repository::open(reference, auth, self.patience, way).await;
         let repository = Arc::new(repository.map_err(unresolved)?);
         let digest = resolve(&repository, reference).await.map_err(unresolved)?;
         if let Some(image) = self.present(reference, digest).await? {

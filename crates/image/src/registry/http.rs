@@ -1,5 +1,6 @@
 //! HTTP for registries: where connections may go, how redirects are followed, what an answer may cost.
 
+use super::proxy::Proxy;
 use super::refusal::Refusal;
 use bytes::Bytes;
 use http::uri::{Authority, Scheme};
@@ -61,8 +62,8 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub(super) fn new(patience: Patience, tls: Arc<rustls::ClientConfig>, plain: bool) -> Self {
-        let connector = Connector { tls, patience: patience.connect };
+    pub(super) fn new(patience: Patience, way: Way, plain: bool) -> Self {
+        let connector = Connector { way, patience: patience.connect };
         let client =
             Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE_CONNECTION).build(connector);
         Self { client, patience, plain }
@@ -229,12 +230,23 @@ impl DialError {
     fn last(message: String) -> Self {
         Self { message, again: false }
     }
+
+    fn by_proxy(self) -> Self {
+        Self { message: format!("proxyconnect tcp: {}", self.message), ..self }
+    }
+}
+
+/// Whom we trust, and through whom we go.
+#[derive(Clone)]
+pub(super) struct Way {
+    pub(super) tls: Arc<rustls::ClientConfig>,
+    pub(super) proxy: Option<Arc<Proxy>>,
 }
 
 /// Opens connections; to `http:` addresses on this machine only.
 #[derive(Clone)]
 struct Connector {
-    tls: Arc<rustls::ClientConfig>,
+    way: Way,
     patience: Duration,
 }
 
@@ -243,14 +255,22 @@ impl Connector {
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let secure = uri.scheme() == Some(&Scheme::HTTPS);
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let tcp = dial(host, port, secure).await?;
+        let proxy = self.way.proxy.as_ref().filter(|p| secure && p.is_for(host, port));
+        let tcp = match proxy {
+            None => dial(host, port, secure).await?,
+            Some(proxy) => {
+                let tcp = dial(&proxy.host, proxy.port, true).await.map_err(|e| e.by_proxy())?;
+                let tunnel = proxy.tunnel(tcp, host, port).await;
+                tunnel.map_err(|e| DialError::last(io_words(&e)).by_proxy())?
+            }
+        };
         let _ = tcp.set_nodelay(true);
         if !secure {
             return Ok(Link::Plain(TokioIo::new(tcp)));
         }
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| DialError::last(format!("{host:?} is no name that a certificate could have")))?;
-        let tls = TlsConnector::from(self.tls.clone()).connect(name, tcp).await;
+        let tls = TlsConnector::from(self.way.tls.clone()).connect(name, tcp).await;
         tls.map(|s| Link::Tls(Box::new(TokioIo::new(s)))).map_err(|e| tls_error(host, &e))
     }
 }

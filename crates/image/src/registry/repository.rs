@@ -1,17 +1,16 @@
 //! One repository of one registry: authorized requests, attempts, manifests.
 
 use super::auth::{Auth, Challenge, DENIED, denied};
-use super::http::{Http, Patience, title};
+use super::http::{Http, Patience, Way, title};
 use super::refusal::Refusal;
 use crate::archive::MAX_JSON;
 use crate::{Digest, Reference};
 use http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, RANGE, RETRY_AFTER};
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
-use rustls::ClientConfig;
 use serde::Deserialize;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// How often one request is made, if the answers are worth another attempt.
@@ -62,15 +61,15 @@ impl Repository {
         reference: &Reference,
         auth: Auth,
         patience: Patience,
-        tls: Arc<ClientConfig>,
+        way: Way,
     ) -> Result<Self, Refusal> {
         let host = match reference.registry.as_str() {
             "docker.io" => "registry-1.docker.io",
             host => host,
         };
-        let secure = Http::new(patience, tls.clone(), false);
+        let secure = Http::new(patience, way.clone(), false);
         let (http, scheme) = match on_this_machine(host) {
-            true => choose(host, secure, Http::new(patience, tls, true)).await?,
+            true => choose(host, secure, Http::new(patience, way, true)).await?,
             false => (secure, "https"),
         };
         let authorization = Mutex::new(auth.unasked());

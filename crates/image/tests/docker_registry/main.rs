@@ -190,3 +190,19 @@ async fn what_is_not_there() {
     );
     assert!(error.ends_with(&end), "{error}");
 }
+
+#[tokio::test]
+async fn through_a_proxy() {
+    let w = world(false, true);
+    let proxy = registry::proxy(w.registry.address.clone());
+    let name = Reference::parse(&format!("{}/team/box:v1", registry::PROXIED)).unwrap();
+    let puller = w.puller.clone().with_proxy(&format!("http://me:secret@{proxy}"), "other.example");
+    let image = puller.pull(&name, None).await.unwrap();
+    assert_eq!(image.tags, [name.to_string()]);
+    let stranger = w.puller.clone().with_proxy(&proxy, "");
+    let error = stranger.pull(&name, None).await.unwrap_err().to_string();
+    assert!(error.ends_with("proxyconnect tcp: 407 Proxy Authentication Required"), "{error}");
+    let error =
+        w.puller.clone().with_proxy(&proxy, "invalid").pull(&name, None).await.unwrap_err().to_string();
+    assert!(error.ends_with("dial tcp: lookup registry.invalid: no such host"), "{error}");
+}

@@ -2,7 +2,7 @@
 
 use rustls::pki_types::CertificateDer;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -13,6 +13,8 @@ pub(crate) const USER: &str = "alice";
 /// Her password; [`HTPASSWD`] holds its hash.
 pub(crate) const PASSWORD: &str = "correct horse";
 const HTPASSWD: &str = "alice:$2b$05$abcdefghijklmnopqrstuuHNbAKRhpaujgo33bRWs.NLUTJO3lOy2\n";
+/// The registry's name for those who come through a proxy; nobody else can resolve it.
+pub(crate) const PROXIED: &str = "registry.invalid";
 /// How long a registry may take to listen.
 const START: Duration = Duration::from_secs(30);
 /// How often a port is tried that somebody else might take first.
@@ -94,8 +96,45 @@ fn run(dir: &Path, address: &str) -> Option<Child> {
 }
 
 fn certificate(dir: &Path) -> CertificateDer<'static> {
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), PROXIED.to_owned()]).unwrap();
     fs::write(dir.join("cert.pem"), made.cert.pem()).unwrap();
     fs::write(dir.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
     made.cert.der().clone()
+}
+
+/// Takes connections for `address` to whatever name is asked for, as proxies do; gives its own address.
+pub(crate) fn proxy(address: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten().take(PROXIED_CONNECTIONS) {
+            let address = address.clone();
+            std::thread::spawn(move || tunnel(client, &address));
+        }
+    });
+    own
+}
+
+/// How many connections a test's proxy takes before it ends.
+const PROXIED_CONNECTIONS: usize = 64;
+
+fn tunnel(mut client: TcpStream, address: &str) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    if !head.starts_with(&format!("CONNECT {PROXIED}:443 ")) || !head.contains("Basic bWU6c2VjcmV0") {
+        return client.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
+    }
+    client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+    let (mut from, mut to) = (TcpStream::connect(address)?, client.try_clone()?);
+    let mut up = from.try_clone()?;
+    let upward = std::thread::spawn(move || std::io::copy(&mut client, &mut up));
+    std::io::copy(&mut from, &mut to)?;
+    to.shutdown(std::net::Shutdown::Both)?;
+    let _ = upward.join();
+    Ok(())
 }

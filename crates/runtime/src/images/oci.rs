@@ -23,17 +23,22 @@ const ASKED_FOR: Duration = Duration::from_secs(60);
 pub struct OciImages {
     puller: Puller,
     builtin: Builtin,
+    used: Arc<Used>,
+    tidying: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What is known of layers that must stay.
+struct Used {
     /// The runtime's state, whose records say which layers containers use.
     state: PathBuf,
     asked_for: Mutex<Vec<(Instant, Vec<PathBuf>)>>,
-    settling: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Drop for OciImages {
     fn drop(&mut self) {
-        let settling = self.settling.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let tidying = self.tidying.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         // The thread tells of its errors itself.
-        let _ = settling.map(JoinHandle::join);
+        let _ = tidying.map(JoinHandle::join);
     }
 }
 
@@ -53,8 +58,10 @@ impl OciImages {
     pub fn open(directory: &Path, state: &Path, builtin: Builtin) -> Result<Self, CriError> {
         let store = Store::open(directory).map_err(|e| told(&e))?;
         let puller = Puller::new(Arc::new(store));
-        let (asked_for, settling) = (Mutex::default(), Mutex::default());
-        Ok(Self { puller, builtin, state: state.to_owned(), asked_for, settling })
+        let used = Arc::new(Used { state: state.to_owned(), asked_for: Mutex::default() });
+        let images = Self { puller, builtin, used, tidying: Mutex::default() };
+        images.tidy();
+        Ok(images)
     }
 
     /// The store itself.
@@ -71,46 +78,31 @@ impl OciImages {
             let made = tokio::task::spawn_blocking(make).await;
             let made = made.map_err(|e| CriError::internal(format!("making image {name:?}: {e}")))?;
             let made = made.map_err(|e| told(&e))?.ok_or_else(|| told(&Error::NotFound(name.to_owned())));
-            self.settle();
+            self.tidy();
             return made;
         }
         let pulled = self.puller.pull(&reference, auth).await.map_err(|e| told(&e));
-        self.settle();
+        self.tidy();
         pulled
     }
 
-    /// Lets a thread sync new images; one at a time. What it doesn't get to see it syncs the next time.
-    fn settle(&self) {
-        let mut settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
-        if settling.as_ref().is_some_and(|thread| !thread.is_finished()) {
+    /// Lets a thread sync new images and remove what is left of old ones; one at a time. What it doesn't get to see
+    /// it does the next time.
+    fn tidy(&self) {
+        let mut tidying = self.tidying.lock().unwrap_or_else(PoisonError::into_inner);
+        if tidying.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return;
         }
-        let store = self.store().clone();
+        let (store, used) = (self.store().clone(), self.used.clone());
         let work = move || {
             if let Err(error) = store.settle() {
                 tracing::warn!(%error, "images could not be synced; they will be gone after a power cut");
             }
+            if let Err(error) = used.collect(&store) {
+                tracing::warn!(%error, "unused image layers could not be removed");
+            }
         };
-        *settling = std::thread::Builder::new().name("image-sync".into()).spawn(work).ok();
-    }
-
-    /// Removes what no image names and no container uses.
-    pub fn collect(&self) -> Result<(), CriError> {
-        let (records, broken) = state::load_all::<Layers>(&self.state.join("containers"));
-        if let Some((container, why)) = broken.first() {
-            // Whoever can't be read may use any layer; a later collection will know more.
-            tracing::debug!(%container, %why, "no image layers are removed now: a container's record can't be read");
-            return Ok(());
-        }
-        let mut used: BTreeSet<PathBuf> = records.into_iter().flat_map(|r| r.layers).collect();
-        used.extend(self.asked_for().iter().flat_map(|(_, layers)| layers.iter().cloned()));
-        self.store().collect(&used).map_err(|e| told(&e))
-    }
-
-    fn asked_for(&self) -> MutexGuard<'_, Vec<(Instant, Vec<PathBuf>)>> {
-        let mut asked = self.asked_for.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.retain(|(at, _)| at.elapsed() < ASKED_FOR);
-        asked
+        *tidying = std::thread::Builder::new().name("image-tidy".into()).spawn(work).ok();
     }
 
     fn find(&self, reference: &str) -> Result<Option<Image>, CriError> {
@@ -125,6 +117,27 @@ impl OciImages {
             };
         }
         self.store().find(reference).map_err(|e| told(&e))
+    }
+}
+
+impl Used {
+    /// Removes what no image names and no container uses.
+    fn collect(&self, store: &Store) -> Result<(), Error> {
+        let (records, broken) = state::load_all::<Layers>(&self.state.join("containers"));
+        if let Some((container, why)) = broken.first() {
+            // Whoever can't be read may use any layer; a later collection will know more.
+            tracing::debug!(%container, %why, "no image layers are removed now: a container's record can't be read");
+            return Ok(());
+        }
+        let mut used: BTreeSet<PathBuf> = records.into_iter().flat_map(|r| r.layers).collect();
+        used.extend(self.asked_for().iter().flat_map(|(_, layers)| layers.iter().cloned()));
+        store.collect(&used)
+    }
+
+    fn asked_for(&self) -> MutexGuard<'_, Vec<(Instant, Vec<PathBuf>)>> {
+        let mut asked = self.asked_for.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.retain(|(at, _)| at.elapsed() < ASKED_FOR);
+        asked
     }
 }
 
@@ -174,7 +187,7 @@ impl ImageStore for OciImages {
     fn resolve(&self, reference: &str) -> Result<ImageInfo, CriError> {
         let image = self.find(reference)?.ok_or_else(|| told(&Error::NotFound(reference.to_owned())))?;
         let layers = self.store().layer_dirs(&image);
-        self.asked_for().push((Instant::now(), layers.clone()));
+        self.used.asked_for().push((Instant::now(), layers.clone()));
         let reference = image.digests.first().unwrap_or(&image.id).clone();
         let c = image.config;
         let config = ImageConfig {
@@ -208,7 +221,7 @@ impl ImageStore for OciImages {
 
     fn remove(&self, reference: &str) -> Result<(), CriError> {
         self.store().remove(reference).map_err(|e| told(&e))?;
-        self.collect()
+        self.used.collect(self.store()).map_err(|e| told(&e))
     }
 
     fn usage(&self) -> Result<cri::FilesystemUsage, CriError> {
@@ -269,10 +282,10 @@ mod tests {
         images.remove("ironclad.local/demo").unwrap();
         assert!(layer.is_dir(), "a container without a record may use anything");
         std::fs::write(container.join("record.json"), format!("{{\"layers\":[{layer:?}]}}")).unwrap();
-        images.collect().unwrap();
+        images.used.collect(images.store()).unwrap();
         assert!(layer.is_dir());
         std::fs::remove_dir_all(&container).unwrap();
-        images.collect().unwrap();
+        images.used.collect(images.store()).unwrap();
         assert!(!layer.exists());
     }
 
