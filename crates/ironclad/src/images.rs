@@ -12,16 +12,18 @@ fn open(cluster: Cluster) -> Result<Store> {
     if !rustix::process::geteuid().is_root() {
         bail!("images are unpacked with their owners and devices, which needs root: use sudo");
     }
-    Store::open(&dir.images())
-        .with_context(|| format!("cannot open the images of {}", dir.root().display()))
+    Store::open(&dir.images()).with_context(|| format!("cannot open the images of {}", dir.root().display()))
 }
 
 /// Carries out one of the commands.
 pub(crate) fn run(command: Command) -> Result<()> {
     match command {
         Command::Import { cluster, file } => {
-            let images = image::archive::import(&open(cluster)?, &file)
+            let store = open(cluster)?;
+            let images = image::archive::import(&store, &file)
                 .with_context(|| format!("cannot import {}", file.display()))?;
+            // What was imported outlasts a power cut from here on.
+            store.settle()?;
             images.iter().for_each(|i| println!("{}", label(i)));
         }
         Command::Pull { cluster, reference } => {

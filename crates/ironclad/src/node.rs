@@ -7,14 +7,15 @@ use crate::runtime_process;
 use crate::settings::{Cluster, Settings};
 use crate::wiring::{ControlPlane, DOMAIN};
 use anyhow::{Context, Result};
-use client::Client;
+use client::{Client, Resource};
 use cri::{ContainerRuntime, GrpcRuntime};
 use network::address::Ranges;
 use network::dns::{self, Server};
 use network::nft::Table;
 use network::proxy;
 use network::zone::Zone;
-use std::net::{IpAddr, SocketAddr};
+use serde_json::json;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
@@ -71,6 +72,10 @@ impl Node {
         let user = format!("system:node:{}", self.name);
         let node_client = plane.client(&user, &["system:nodes"], "kubelet");
         self.start_network(plane.client("system:kube-proxy", &[], "kube-proxy")).await?;
+        tokio::spawn(publish_dns(
+            plane.client("system:apiserver", &["system:masters"], "ironclad"),
+            self.ranges.dns(),
+        ));
         tell("starting the node agent");
         let config = self.kubelet(plane)?;
         let volumes = self.dir.volumes();
@@ -134,6 +139,24 @@ impl Node {
             client_ca_pem: plane.pki.ca.cert.clone(),
         });
         Ok(config)
+    }
+}
+
+/// Makes the Service `kube-dns`, by which people and programs find the cluster's DNS. It has no endpoints: the server
+/// answers at the service's address itself. One that is there already stays as it is.
+async fn publish_dns(client: Client, address: Ipv4Addr) {
+    let port = |name: &str, protocol: &str| json!({"name": name, "port": 53, "protocol": protocol, "targetPort": 53});
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "kube-dns", "namespace": "kube-system",
+            "labels": {"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}},
+        "spec": {"clusterIP": address.to_string(), "ports": [port("dns", "UDP"), port("dns-tcp", "TCP")]},
+    });
+    let created =
+        client.create(&Resource::of::<api::core::v1::Service>(), "kube-system", service.to_string()).await;
+    // An address that is taken on a second start means that the service is there.
+    if let Err(e) = created.map(drop).or_else(|e| if e.is_already_exists() { Ok(()) } else { Err(e) }) {
+        tracing::debug!("the service kube-dns was not made: {e}");
     }
 }
 

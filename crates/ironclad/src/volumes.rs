@@ -47,7 +47,8 @@ pub(crate) async fn run(client: Client, volumes_dir: PathBuf, node: String) {
         }
         let mut failed = BTreeSet::new();
         for key in std::mem::take(&mut todo) {
-            let Some(volume) = cache.get(&key).and_then(|o| o.as_any().downcast_ref::<PersistentVolume>()) else {
+            let Some(volume) = cache.get(&key).and_then(|o| o.as_any().downcast_ref::<PersistentVolume>())
+            else {
                 continue;
             };
             let Err(why) = tend(&client, &volumes_dir, &node, volume).await else { continue };
@@ -85,7 +86,9 @@ fn task(volume: &PersistentVolume, volumes_dir: &Path, node: &str) -> Task {
         || volume.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
     match (ours && place && is_plain(volume.name()), volume.is_deleting(), in_use) {
         (true, false, _) => Task::Make,
-        (true, true, false) if spec.persistent_volume_reclaim_policy.as_deref() == Some("Delete") => Task::Remove,
+        (true, true, false) if spec.persistent_volume_reclaim_policy.as_deref() == Some("Delete") => {
+            Task::Remove
+        }
         (true, true, false) => Task::Release,
         _ => Task::Nothing,
     }
@@ -96,7 +99,12 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
 }
 
-async fn tend(client: &Client, volumes_dir: &Path, node: &str, volume: &PersistentVolume) -> Result<(), String> {
+async fn tend(
+    client: &Client,
+    volumes_dir: &Path,
+    node: &str,
+    volume: &PersistentVolume,
+) -> Result<(), String> {
     let task = task(volume, volumes_dir, node);
     let (dir, name) = (volumes_dir.to_owned(), volume.name().to_owned());
     let path = volumes_dir.join(volume.name());
@@ -181,7 +189,10 @@ mod tests {
         assert_eq!(task(&|v| v["metadata"]["finalizers"] = protected.clone()), Task::Nothing);
         assert_eq!(task(&|v| v["spec"]["persistentVolumeReclaimPolicy"] = "Retain".into()), Task::Release);
         assert_eq!(task(&|v| v["metadata"]["deletionTimestamp"] = Value::Null), Task::Make);
-        assert_eq!(task(&|v| v["metadata"]["annotations"]["ironclad.local/node"] = "n2".into()), Task::Nothing);
+        assert_eq!(
+            task(&|v| v["metadata"]["annotations"]["ironclad.local/node"] = "n2".into()),
+            Task::Nothing
+        );
         assert_eq!(task(&|v| v["metadata"]["finalizers"] = json!([])), Task::Nothing);
     }
 

@@ -25,8 +25,6 @@ pub(crate) struct ControlPlane {
     pub(crate) server: Arc<ApiServer>,
     pub(crate) pki: Arc<Pki>,
     pub(crate) tls: Arc<rustls::ServerConfig>,
-    /// Where the store's housekeeping is done from.
-    pub(crate) store: Store,
 }
 
 /// The names and addresses under which the API is reached.
@@ -45,14 +43,13 @@ pub(crate) fn build(settings: &Settings, cluster: &Cluster) -> Result<ControlPla
     let pki = auth::pki::ensure(&dir.pki(), &names(cluster, &settings.node_name)?, now)
         .with_context(|| format!("cannot make the cluster's certificates in {}", dir.pki().display()))?;
     let tls = Arc::new(auth::pki::server_config(&pki.serving, &pki.ca.cert)?);
-    let store = open_store(dir)?;
     let issuer = Issuer::new(ISSUER, pki.signing_key(ring::rand::SystemRandom::new())?);
     let advertise = match settings.node {
         true => SocketAddr::new(IpAddr::V4(ranges.host()), cluster.listen.port()),
         false => cluster.listen,
     };
     let server = ApiServer::new(apiserver::Config {
-        store: store.clone(),
+        store: open_store(dir)?,
         kinds: registry::kinds().to_vec(),
         authenticator: Authenticator::new(Arc::new(issuer)),
         authorizer: Authorizer::new(),
@@ -66,7 +63,7 @@ pub(crate) fn build(settings: &Settings, cluster: &Cluster) -> Result<ControlPla
         client_ca: pki.ca.cert.clone(),
     })
     .map_err(|e| anyhow::anyhow!("the API server could not start: {e}"))?;
-    Ok(ControlPlane { server, pki: Arc::new(pki), tls, store })
+    Ok(ControlPlane { server, pki: Arc::new(pki), tls })
 }
 
 fn open_store(dir: &DataDir) -> Result<Store> {
@@ -95,7 +92,11 @@ impl ControlPlane {
             started: jiff::Timestamp::now(),
             root_ca_pem: self.pki.ca.cert.clone(),
             cluster_cidr: ranges.pods(),
-            volumes_dir: if settings.node { settings.data_dir.volumes().to_string_lossy().into_owned() } else { String::new() },
+            volumes_dir: if settings.node {
+                settings.data_dir.volumes().to_string_lossy().into_owned()
+            } else {
+                String::new()
+            },
         };
         let manager = self.client("system:kube-controller-manager", &[], "kube-controller-manager");
         let runner = reconcile::Runner::new(controllers::all(&config), manager, reconcile::system_clock())
