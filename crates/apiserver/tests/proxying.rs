@@ -162,6 +162,14 @@ fn upgrade(path: &str) -> Request<Full<Bytes>> {
     builder.body(Full::default()).unwrap()
 }
 
+async fn ask(
+    c: &mut SendRequest<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> hyper::Result<Response<Incoming>> {
+    c.ready().await?;
+    c.send_request(request).await
+}
+
 async fn text(answer: Response<Incoming>) -> String {
     String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
@@ -173,14 +181,14 @@ async fn logs_come_from_the_kubelet() {
     let w = World::new().await.with_kubelet().await;
     let mut c = w.connect().await;
     let answer =
-        c.send_request(get(&format!("{POD}/log?tailLines=5&pretty=1")).body(Full::default()).unwrap()).await;
+        ask(&mut c, get(&format!("{POD}/log?tailLines=5&pretty=1")).body(Full::default()).unwrap()).await;
     assert_eq!(text(answer.unwrap()).await, "GET /containerLogs/default/p/c?tailLines=5");
-    let answer = c.send_request(get(&format!("{POD}/log?container=no")).body(Full::default()).unwrap()).await;
+    let answer = ask(&mut c, get(&format!("{POD}/log?container=no")).body(Full::default()).unwrap()).await;
     assert!(text(answer.unwrap()).await.contains("container no is not valid for pod p"));
     let answer =
-        c.send_request(get("/api/v1/nodes/n1/proxy/stats/summary?x=y").body(Full::default()).unwrap()).await;
+        ask(&mut c, get("/api/v1/nodes/n1/proxy/stats/summary?x=y").body(Full::default()).unwrap()).await;
     assert_eq!(text(answer.unwrap()).await, "GET /stats/summary?x=y");
-    let answer = c.send_request(get(&format!("{POD}/proxy/")).body(Full::default()).unwrap()).await;
+    let answer = ask(&mut c, get(&format!("{POD}/proxy/")).body(Full::default()).unwrap()).await;
     assert!(
         text(answer.unwrap()).await.contains("address not allowed"),
         "nothing on this machine is reached as a pod"
@@ -193,7 +201,7 @@ async fn head_has_a_length_and_no_body() {
     let mut c = w.connect().await;
     for (path, code) in [("/livez/ping", 200), ("/nope", 404)] {
         let request = get(path).method("HEAD").body(Full::default()).unwrap();
-        let answer = c.send_request(request).await.unwrap();
+        let answer = ask(&mut c, request).await.unwrap();
         assert_eq!(answer.status().as_u16(), code);
         assert!(answer.headers()["content-length"] != "0");
         assert_eq!(text(answer).await, "");
@@ -205,7 +213,7 @@ async fn exec_is_spliced_byte_for_byte() {
     let w = World::new().await.with_kubelet().await;
     let mut c = w.connect().await;
     let mut answer =
-        c.send_request(upgrade(&format!("{POD}/exec?command=sh&stdin=true&stdout=1"))).await.unwrap();
+        ask(&mut c, upgrade(&format!("{POD}/exec?command=sh&stdin=true&stdout=1"))).await.unwrap();
     assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
     let mut io = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
     io.write_all(b"hello").await.unwrap();
@@ -218,11 +226,11 @@ async fn exec_is_spliced_byte_for_byte() {
 async fn a_refused_upgrade_leaves_no_tunnel_and_no_redirect_is_followed() {
     let w = World::new().await.with_kubelet().await;
     let mut c = w.connect().await;
-    let answer = c.send_request(upgrade(&format!("{POD}/attach?stdin=true"))).await.unwrap();
+    let answer = ask(&mut c, upgrade(&format!("{POD}/attach?stdin=true"))).await.unwrap();
     assert_eq!(answer.status(), StatusCode::FORBIDDEN);
     assert!(text(answer).await.contains("not today"));
     let mut c = w.connect().await;
-    let answer = c.send_request(upgrade(&format!("{POD}/portforward"))).await.unwrap();
+    let answer = ask(&mut c, upgrade(&format!("{POD}/portforward"))).await.unwrap();
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
@@ -230,7 +238,7 @@ async fn a_refused_upgrade_leaves_no_tunnel_and_no_redirect_is_followed() {
 async fn a_stop_ends_watches_and_lets_the_server_go() {
     let w = World::new().await;
     let mut c = w.connect().await;
-    let answer = c.send_request(get("/api/v1/pods?watch=1").body(Full::default()).unwrap()).await.unwrap();
+    let answer = ask(&mut c, get("/api/v1/pods?watch=1").body(Full::default()).unwrap()).await.unwrap();
     w.stop.send(()).unwrap();
     assert_eq!(text(answer).await, "", "the watch ends");
     let ended = tokio::time::timeout(std::time::Duration::from_secs(15), w.done).await;
