@@ -76,8 +76,12 @@ impl ApiServer {
 /// `/openapi/v2` packed, which kubectl asks for when `/openapi/v3` doesn't know a kind: only with an answer does it go on
 /// and say which kind is missing.
 pub(crate) fn packed(request: &Request) -> Option<Reply> {
-    const MEDIA: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-    if request.info.path != "/openapi/v2" || !request.header(ACCEPT).contains(MEDIA) {
+    // Asked for with an `@`, which isn't allowed in the name of a media type, and so answered with a dot.
+    const ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    const MEDIA: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    if request.info.path != "/openapi/v2"
+        || ![ASKED, MEDIA].iter().any(|m| request.header(ACCEPT).contains(m))
+    {
         return None;
     }
     // The message `Document` of gnostic's `openapiv2`: what it is in field 1, its title and version in 2.
