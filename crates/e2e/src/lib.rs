@@ -6,11 +6,15 @@
 mod background;
 mod busybox;
 mod cluster;
+mod http;
+mod processes;
 mod program;
 mod wait;
 
 pub use background::Background;
 pub use busybox::{IMAGE as BUSYBOX, archive as busybox_archive};
 pub use cluster::{Cluster, Options};
+pub use http::http_get;
+pub use processes::{Process, processes};
 pub use program::{Output, Program};
 pub use wait::{eventually, within};

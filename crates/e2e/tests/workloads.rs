@@ -1,22 +1,6 @@
 //! What runs on a node: pods, workloads and services under real kubectl.
 
-use e2e::{BUSYBOX, Cluster, eventually};
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
-/// The body of a GET.
-fn get(address: &str) -> Result<String, String> {
-    let text = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(std::time::Duration::from_secs(5)))?;
-        write!(stream, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        Ok(text)
-    };
-    let text = text().map_err(|e| format!("{address}: {e}"))?;
-    text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).ok_or(text)
-}
+use e2e::{BUSYBOX, Cluster, eventually, http_get};
 
 #[test]
 fn an_application_is_served_updated_and_healed() {
@@ -36,7 +20,7 @@ fn an_application_is_served_updated_and_healed() {
     let port = c.kubectl(&["get", "svc", "web", "-o", "jsonpath={.spec.ports[0].nodePort}"]).ok();
     for address in [format!("{ip}:80"), format!("127.0.0.1:{port}")] {
         eventually("the page", || {
-            get(&address).and_then(|p| if p.contains("pod: web-") { Ok(()) } else { Err(p) })
+            http_get(&address, "/").and_then(|p| if p.contains("pod: web-") { Ok(()) } else { Err(p) })
         });
     }
     let victim = c.kubectl(&["get", "pods", "-o", "jsonpath={.items[0].metadata.name}"]).ok();
@@ -45,7 +29,8 @@ fn an_application_is_served_updated_and_healed() {
     c.kubectl(&["set", "env", "deployment/web", "DEMO_VERSION=2"]).ok();
     c.kubectl(&["rollout", "status", "deployment/web", "--timeout=90s"]).ok();
     eventually("the new version", || {
-        get(&format!("{ip}:80")).and_then(|p| if p.contains("version: 2") { Ok(()) } else { Err(p) })
+        http_get(&format!("{ip}:80"), "/")
+            .and_then(|p| if p.contains("version: 2") { Ok(()) } else { Err(p) })
     });
     assert!(c.kubectl(&["rollout", "history", "deployment/web"]).ok().contains('2'));
     c.kubectl(&["rollout", "undo", "deployment/web"]).ok();
