@@ -4,9 +4,23 @@ use crate::background::Background;
 use crate::program::{Output, Program};
 use crate::wait::{eventually, within};
 use std::fs::File;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
+
+/// Ports for API servers of tests: neither node ports nor those that the kernel gives to outgoing connections.
+const PORTS: std::ops::Range<usize> = 20_000..30_000;
+
+/// An address with a port that is free, and that no other test is likely to choose: found from the random name of the
+/// test's directory.
+fn free_port(dir: &Path) -> String {
+    let name = dir.as_os_str().as_encoded_bytes();
+    let seed = name.iter().fold(0_usize, |h, b| h.wrapping_mul(31).wrapping_add(usize::from(*b)));
+    let candidates = (0..PORTS.len()).map(|n| PORTS.start + (seed + n) % PORTS.len());
+    let mut free = candidates.map(|port| format!("127.0.0.1:{port}"));
+    free.find(|address| TcpListener::bind(address).is_ok()).expect("a free port")
+}
 
 /// How a cluster is started.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +35,8 @@ pub struct Options {
 pub struct Cluster {
     dir: tempfile::TempDir,
     options: Options,
+    /// Kept while the server is down: a cluster that another test starts meanwhile must not take it.
+    listen: String,
     ironclad: Program,
     server: Option<Child>,
 }
@@ -29,10 +45,17 @@ impl Cluster {
     /// Starts a cluster and waits until it is ready.
     #[track_caller]
     pub fn start(options: Options) -> Self {
-        let dir = tempfile::Builder::new().prefix("ironclad-e2e-").tempdir().expect("a temporary directory");
-        let mut cluster = Self { dir, options, ironclad: Program::from_env("IRONCLAD_BIN"), server: None };
+        let mut cluster = Self::unstarted(options);
         cluster.up();
         cluster
+    }
+
+    /// A cluster that [`Cluster::up`] will start: for tests of what stands in its way.
+    #[track_caller]
+    pub fn unstarted(options: Options) -> Self {
+        let dir = tempfile::Builder::new().prefix("ironclad-e2e-").tempdir().expect("a temporary directory");
+        let listen = free_port(dir.path());
+        Self { dir, options, listen, ironclad: Program::from_env("IRONCLAD_BIN"), server: None }
     }
 
     /// A cluster with a node.
@@ -71,6 +94,9 @@ impl Cluster {
         let mut args = vec!["up", "--data-dir", &data];
         if self.options.no_node {
             args.push("--no-node");
+        }
+        if !self.options.flags.iter().any(|f| f == "--listen") {
+            args.extend(["--listen", &self.listen]);
         }
         args.extend(self.options.flags.iter().map(String::as_str));
         let open = |name: &str| File::create(self.dir.path().join(name)).expect("a log file");
