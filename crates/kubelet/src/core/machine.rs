@@ -254,6 +254,13 @@ impl Round<'_> {
         if latest.as_ref().is_some_and(|o| self.local.kills.contains_key(&o.id)) {
             return false;
         }
+        // Made and never started, by an agent that died in between or a runtime that failed: it makes way.
+        if let Some(o) = latest.as_ref().filter(|o| o.state == State::Created) {
+            if !self.local.starting.contains(&c.name) && self.claim(&o.id) {
+                self.plan.ops.push(Op::RemoveContainer { id: o.id.clone() });
+            }
+            return self.local.starting.contains(&c.name);
+        }
         if self.in_crash_backoff(c, role, latest.as_ref()) {
             return false;
         }
@@ -285,7 +292,7 @@ impl Round<'_> {
         let s = podspec::status(self.pod);
         let lists = [&s.container_statuses, &s.init_container_statuses, &s.ephemeral_container_statuses];
         let known = lists.into_iter().flatten().flatten().find(|s| s.name == c.name);
-        let ran = known.filter(|s| s.container_id.as_deref().is_some_and(|id| !id.is_empty()));
+        let ran = known.filter(|s| status::has_run(s));
         ran.map_or(0, |s| u32::try_from(s.restart_count).unwrap_or(0) + 1)
     }
 

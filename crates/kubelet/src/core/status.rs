@@ -324,6 +324,11 @@ impl Inputs<'_> {
     }
 }
 
+/// Whether a container has ever been started, as its status tells.
+pub(crate) fn has_run(s: &ContainerStatus) -> bool {
+    is_running(s) || terminated(s).is_some() || last_terminated(s).is_some()
+}
+
 fn lost(message: &str) -> ContainerStateTerminated {
     ContainerStateTerminated {
         reason: Some("ContainerStatusUnknown".to_owned()),

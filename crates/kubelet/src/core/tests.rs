@@ -537,3 +537,24 @@ fn resources_change_while_a_container_runs() {
           Running +++++ c=running+
     "#]]);
 }
+
+#[test]
+fn a_container_that_was_made_and_never_started_makes_way() {
+    let mut w = World::new(one(json!({})));
+    w.settle("create");
+    let o = w.local.observed.container("c").cloned().unwrap();
+    let mut seen = w.local.observed.clone();
+    seen.containers = vec![Observed { state: State::Created, started_at: 0, ..o }];
+    w.local = Local::new(seen);
+    w.log.clear();
+    w.settle("restart of the agent").check(expect![[r#"
+        restart of the agent @0s
+        > mount, remove c0
+          Pending ++--+ c=waiting()
+        > image c IfNotPresent
+          Pending ++--+ c=waiting(ContainerCreating)
+        > start c#0
+          Pending ++--+ c=waiting(ContainerCreating)
+          Running +++++ c=running+
+    "#]]);
+}
