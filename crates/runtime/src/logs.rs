@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -106,6 +106,8 @@ pub(crate) struct ContainerIo {
     /// The terminal, for its size.
     terminal: Option<Arc<OwnedFd>>,
     drained: watch::Receiver<usize>,
+    /// Copies of the output's ends by the keeper's names, to be given to another keeper.
+    copies: Vec<(&'static str, OwnedFd)>,
 }
 
 /// The descriptors of a container's streams on our side.
@@ -129,6 +131,9 @@ impl ContainerIo {
         }
         sources.extend(ends.stdout.map(|fd| (Stream::Stdout, fd)));
         sources.extend(ends.stderr.map(|fd| (Stream::Stderr, fd)));
+        let names = if terminal.is_some() { ["terminal", "", ""] } else { ["stdout", "stderr", ""] };
+        let copies = names.into_iter().zip(&sources).map(|(name, (_, fd))| Ok((name, fd.try_clone()?)));
+        let copies = copies.collect::<io::Result<Vec<_>>>()?;
         let (sender, drained) = watch::channel(sources.len());
         let sender = Arc::new(sender);
         for (stream, fd) in sources {
@@ -144,7 +149,12 @@ impl ContainerIo {
             });
         }
         let stdin = ends.stdin.map(Arc::new).or_else(|| terminal.clone());
-        Ok(Self { log, taps, stdin: Mutex::new(stdin), terminal, drained })
+        Ok(Self { log, taps, stdin: Mutex::new(stdin), terminal, drained, copies })
+    }
+
+    /// The ends of its streams by the keeper's names, without standard input.
+    pub(crate) fn ends(&self) -> Vec<(&str, BorrowedFd<'_>)> {
+        self.copies.iter().map(|(name, fd)| (*name, fd.as_fd())).collect()
     }
 
     /// Goes on in a new log file.

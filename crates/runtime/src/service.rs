@@ -187,7 +187,8 @@ impl ContainerRuntime for Service {
         request: UpdatePodSandboxResourcesRequest,
     ) -> CallFuture<'_, UpdatePodSandboxResourcesResponse> {
         self.blocking(move |core| {
-            core.update_sandbox_resources(&request.pod_sandbox_id).map(|()| UpdatePodSandboxResourcesResponse {})
+            core.update_sandbox_resources(&request.pod_sandbox_id)
+                .map(|()| UpdatePodSandboxResourcesResponse {})
         })
     }
 

@@ -171,14 +171,19 @@ pub(crate) fn kill_real_time(pid: i32, signal: i32) {
     unsafe { libc::kill(pid, signal) };
 }
 
-/// Undoes what Rust's start-up and we did to signals: all unblocked, all at their default action.
-pub(crate) fn reset_signals() {
+/// Gives every signal its default action: for the keeper, whose children inherit what is ignored.
+pub(crate) fn default_signals() {
     const LAST_SIGNAL: i32 = 64;
-    // SAFETY: setting SIG_DFL and an empty mask has no preconditions; failures for KILL and STOP are expected.
+    for signal in 1..=LAST_SIGNAL {
+        // SAFETY: SIG_DFL has no preconditions; failures for KILL and STOP are expected.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Unblocks every signal.
+pub(crate) fn unblock_signals() {
+    // SAFETY: the set is initialised by sigemptyset before use.
     unsafe {
-        for signal in 1..=LAST_SIGNAL {
-            libc::signal(signal, libc::SIG_DFL);
-        }
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
@@ -248,7 +253,14 @@ pub(crate) fn load_device_program(code: &[u64]) -> io::Result<OwnedFd> {
         rest: [u64; 4],
     }
     let (kind, length) = (PROG_TYPE_CGROUP_DEVICE, code.len() as u32);
-    let load = Load { kind, length, code: code.as_ptr(), license: c"Apache-2.0".as_ptr(), log: [0; 2], rest: [0; 4] };
+    let load = Load {
+        kind,
+        length,
+        code: code.as_ptr(),
+        license: c"Apache-2.0".as_ptr(),
+        log: [0; 2],
+        rest: [0; 4],
+    };
     // SAFETY: `load` has the union's layout for this command, and what it points at outlives the call; the returned
     // descriptor is ours alone.
     unsafe {

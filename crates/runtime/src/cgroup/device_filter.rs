@@ -31,7 +31,10 @@ const WRITE: i32 = 4;
 
 fn instruction(code: u8, to: u8, from: u8, offset: i16, value: i32) -> u64 {
     let registers = to | from << 4;
-    u64::from(code) | u64::from(registers) << 8 | u64::from(offset as u16) << 16 | u64::from(value as u32) << 32
+    u64::from(code)
+        | u64::from(registers) << 8
+        | u64::from(offset as u16) << 16
+        | u64::from(value as u32) << 32
 }
 
 /// The program that allows what one of the rules allows.
@@ -90,14 +93,16 @@ mod tests {
     #[test]
     fn the_kernel_takes_the_program() {
         let Some(root) = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].into_iter().find(|root| {
-            std::path::Path::new(root).join("cgroup.controllers").exists() && rustix::process::geteuid().is_root()
+            std::path::Path::new(root).join("cgroup.controllers").exists()
+                && rustix::process::geteuid().is_root()
         }) else {
             return;
         };
         let group = Cgroups::V2(root.into()).group(&format!("ironclad-devices-{}", std::process::id()));
         group.create().expect("a group");
         group.restrict_devices(&DeviceRules::restricted()).expect("a program that the kernel accepts");
-        let script = "head -c 1 /dev/zero >/dev/null || exit 1; head -c 1 /dev/kmsg >/dev/null 2>&1 && exit 2; exit 0";
+        let script =
+            "head -c 1 /dev/zero >/dev/null || exit 1; head -c 1 /dev/kmsg >/dev/null 2>&1 && exit 2; exit 0";
         let procs = group.procs_files().remove(0);
         let enter = format!("echo 0 > {}; {script}", procs.display());
         let status = std::process::Command::new("sh").args(["-c", &enter]).status().expect("a shell");
@@ -108,7 +113,8 @@ mod tests {
     #[test]
     fn a_rule_is_a_chain_of_tests() {
         let rule = Rule { kind: 'c', major: Some(1), minor: None, access: "r".to_owned() };
-        let code: Vec<_> = super::rule(&rule).iter().map(|word| (*word as u8, (*word >> 16) as i16)).collect();
+        let code: Vec<_> =
+            super::rule(&rule).iter().map(|word| (*word as u8, (*word >> 16) as i16)).collect();
         let expected = [
             (JUMP_NOT_EQUAL, 6),
             (MOVE_REGISTER, 0),

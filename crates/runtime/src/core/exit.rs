@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::{Container, Core, events, lock, process};
 use crate::clock;
 use crate::keeper::{ExitRecord, News};
+use crate::logs::ContainerIo;
 use crate::state::Phase;
 use crate::sys;
 
@@ -89,9 +90,18 @@ impl Core {
         let all: Vec<_> = lock(&self.containers).values().cloned().collect();
         for container in all {
             let pidfd = lock(&container.pidfd).clone();
-            if let Some(pidfd) = pidfd {
-                self.watch(&container, pidfd);
-            }
+            let Some(pidfd) = pidfd else { continue };
+            self.watch(&container, pidfd);
+            let (Some(core), Some(io)) = (self.arc(), container.io()) else { continue };
+            tokio::task::spawn_blocking(move || core.hold_again(&container, &io));
+        }
+    }
+
+    /// Gives a container's streams to the next keeper, so that they outlive us again.
+    fn hold_again(&self, container: &Container, io: &ContainerIo) {
+        let id = container.record().id;
+        if let Err(error) = self.keeper.hold(&id, &io.ends()) {
+            tracing::warn!(%error, container = id, "its output will not outlive this process");
         }
     }
 

@@ -200,7 +200,8 @@ mod tests {
     fn signals_by_name_and_number() {
         let numbers = ["", "SIGTERM", "QUIT", "9", "SIGRTMIN+3"].map(|name| signal(name).ok());
         assert_eq!(numbers, [Some(15), Some(15), Some(3), Some(9), Some(37)]);
-        let wanted = |signal: cri::Signal| ContainerConfig { stop_signal: signal.into(), ..Default::default() };
+        let wanted =
+            |signal: cri::Signal| ContainerConfig { stop_signal: signal.into(), ..Default::default() };
         let check = |signal| stop_signal(&wanted(signal), "SIGINT").ok();
         use cri::Signal::{RuntimeDefault, Sigrtmax, Sigrtminplus3, Sigusr1};
         let numbers = [RuntimeDefault, Sigusr1, Sigrtminplus3, Sigrtmax].map(check);

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cri::{CriError, Mount, MountPropagation, NamespaceMode, NamespaceOption};
@@ -299,6 +299,9 @@ fn mount_spec(mount: &Mount) -> CallResult<MountSpec> {
         Err(error) => return Err(failed(format!("failed to stat {:?}", mount.host_path), error)),
         Ok(_) => {}
     }
+    if mount.propagation() == MountPropagation::PropagationBidirectional {
+        require_shared(&source)?;
+    }
     Ok(MountSpec {
         source,
         layers: Vec::new(),
@@ -312,4 +315,45 @@ fn mount_spec(mount: &Mount) -> CallResult<MountSpec> {
             MountPropagation::PropagationBidirectional => Propagation::Bidirectional,
         },
     })
+}
+
+/// Mounts made in a container reach the node only if the node shares the mount that the path lies on.
+fn require_shared(path: &Path) -> CallResult<()> {
+    let doing = |e: io::Error| failed(format!("looking at mount source {:?}", path.display()), e);
+    let real = fs::canonicalize(path).map_err(doing)?;
+    let table = fs::read_to_string("/proc/self/mountinfo").map_err(doing)?;
+    match mount_of(&table, &real) {
+        Some((_, true)) => Ok(()),
+        found => {
+            let mountpoint = found.map(|(mountpoint, _)| mountpoint.to_owned()).unwrap_or_default();
+            let path = path.display().to_string();
+            Err(CriError::invalid(format!(
+                "path {path:?} is mounted on {mountpoint:?} but it is not a shared mount"
+            )))
+        }
+    }
+}
+
+/// The mount that a path lies on, and whether it is shared.
+fn mount_of<'a>(table: &'a str, path: &Path) -> Option<(&'a str, bool)> {
+    let mounts = table.lines().filter_map(|line| {
+        let (left, _) = line.split_once(" - ")?;
+        Some((left.split(' ').nth(4)?, left.split(' ').skip(6).any(|option| option.starts_with("shared:"))))
+    });
+    // Later lines cover earlier ones at the same place.
+    mounts
+        .filter(|(mountpoint, _)| path.starts_with(mountpoint))
+        .max_by_key(|(mountpoint, _)| mountpoint.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_mount_counts() {
+        let table = "1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 8:1 /x /data rw shared:7 - ext4 /dev/a rw\n";
+        assert_eq!(mount_of(table, Path::new("/data/sub")), Some(("/data", true)));
+        assert_eq!(mount_of(table, Path::new("/database")), Some(("/", false)));
+    }
 }

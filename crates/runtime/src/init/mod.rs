@@ -143,7 +143,6 @@ fn exec(spec: ExecSpec, control: &Control, stdio: Stdio, target: Option<OwnedFd>
 
 /// Init of a shared pid namespace: does nothing but collect orphans. Its memory is the keeper's, shared.
 fn pod_init(control: &Control) -> Result<Never, Failure> {
-    sys::reset_signals();
     let blocked = sys::child_signals().doing(|| "waiting for children".to_owned())?;
     // Being init, nothing but SIGKILL from outside ends us; the empty report says that we stand.
     control.say(&Report::User(Default::default()), &[]);

@@ -163,8 +163,10 @@ fn image_volume(mount: &MountSpec, spec: &ContainerSpec) -> Result<OwnedFd, Fail
         return Ok(tree);
     }
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let found = rustix::fs::openat2(&tree, &part, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).doing(doing)?;
-    let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH;
+    let found = rustix::fs::openat2(&tree, &part, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+        .doing(doing)?;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH;
     rustix::mount::open_tree(&found, "", flags).doing(doing)
 }
 

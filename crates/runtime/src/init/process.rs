@@ -134,7 +134,8 @@ fn exec(spec: &ProcessSpec, user: &User) -> Result<Never, Failure> {
     let args = spec.args.iter().cloned().map(c_string).collect::<Result<Vec<_>, _>>()?;
     let env = env.into_iter().map(c_string).collect::<Result<Vec<_>, _>>()?;
     let path = c_string(program.clone())?;
-    sys::reset_signals();
+    // Actions are the keeper's, who has them all at their defaults.
+    sys::unblock_signals();
     let error = sys::execve(&path, &args, &env);
     Err(Failure(format!("exec {}: {}", program, super::plain(&error))))
 }

@@ -56,6 +56,7 @@ struct Keeper {
 impl Keeper {
     fn new(listener: OwnedFd) -> io::Result<Self> {
         sys::prctl(libc::PR_SET_DUMPABLE, 0, 0)?;
+        sys::default_signals();
         // Orphans of containers in the node's pid namespace come to us instead of to the system's init.
         sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0)?;
         let signals = sys::child_signals()?;

@@ -4,6 +4,7 @@
 //! node sees each packet between pods as a router, so service and policy rules hold for neighbours too, without
 //! br_netfilter.
 
+mod forwarding;
 mod ipam;
 mod netlink;
 mod rules;
@@ -120,6 +121,9 @@ impl Network {
         fs::write(format!("{settings}/send_redirects"), "0")?;
         fs::write(format!("{settings}/route_localnet"), "1")?;
         self.apply(inner)?;
+        if let Err(error) = forwarding::allow(&self.bridge) {
+            tracing::warn!(%error, "a firewall of this node may drop pods' packets");
+        }
         inner.ready = true;
         Ok(())
     }
@@ -231,6 +235,7 @@ impl Network {
         }
         if inner.cidr.is_some() {
             rules::remove(&self.table)?;
+            forwarding::forget(&self.bridge)?;
         }
         *inner = Inner::default();
         Ok(())

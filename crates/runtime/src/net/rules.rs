@@ -101,6 +101,12 @@ pub(crate) fn apply(script: &str) -> io::Result<()> {
     Err(io::Error::other(format!("nft refused the rules: {}", said.trim())))
 }
 
+/// A chain's rules with their handles, by its family, table and name; `None` if there is no such chain.
+pub(crate) fn list(chain: &str) -> io::Result<Option<String>> {
+    let output = Command::new("nft").args(["-a", "list", "chain"]).args(chain.split(' ')).output()?;
+    Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
 /// Removes a table, whether it is there or not.
 pub(crate) fn remove(name: &str) -> io::Result<()> {
     apply(&format!("add table ip {name}\ndelete table ip {name}\n"))

@@ -233,11 +233,63 @@ async fn debuggers_see_the_processes_of_their_target() {
     let world = World::new().await;
     let sandbox = world.sandbox().await;
     let target = world.launch(&sandbox, shell("exec sleep 4712")).await;
-    let wish = Wish { name: "debugger", ..shell("ps | grep -c 'sleep 4712$'; cat /proc/1/root/etc/hostname >/dev/null && echo root") };
-    let (status, log) = world.finish(&sandbox, wish.with(move |c| {
-        let options = security(c).namespace_options.get_or_insert_default();
-        options.pid = NamespaceMode::Target.into();
-        options.target_id = target;
-    })).await;
+    let wish = Wish {
+        name: "debugger",
+        ..shell("ps | grep -c 'sleep 4712$'; cat /proc/1/root/etc/hostname >/dev/null && echo root")
+    };
+    let (status, log) = world
+        .finish(
+            &sandbox,
+            wish.with(move |c| {
+                let options = security(c).namespace_options.get_or_insert_default();
+                options.pid = NamespaceMode::Target.into();
+                options.target_id = target;
+            }),
+        )
+        .await;
     assert_eq!((status.exit_code, log.lines().next()), (0, Some("1")), "{log}");
+}
+
+#[tokio::test]
+async fn mounts_travel_both_ways_where_asked() {
+    let world = World::new().await;
+    let sandbox = world.sandbox().await;
+    let shared = world.path("shared");
+    std::fs::create_dir_all(shared.join("sub")).expect("a directory");
+    let host_path = shared.to_string_lossy().into_owned();
+    let wish = |name, script: &str| {
+        let host_path = host_path.clone();
+        Wish { name, ..shell(script) }.with(move |c| {
+            let propagation = MountPropagation::PropagationBidirectional.into();
+            c.mounts = vec![Mount {
+                host_path,
+                container_path: "/shared".into(),
+                propagation,
+                ..Default::default()
+            }];
+            security(c).capabilities =
+                Some(Capability { add_capabilities: vec!["SYS_ADMIN".into()], ..Default::default() });
+        })
+    };
+    let refused = world.create(&sandbox, wish("main", "true")).await.expect("created");
+    let private = std::fs::read_to_string("/proc/self/mountinfo").expect("the mount table");
+    if !private.lines().any(|l| l.split(' ').nth(4) == Some("/") && l.contains(" shared:")) {
+        let error = world.start(&refused).await.expect_err("the node's root is not shared");
+        assert!(error.message.ends_with("but it is not a shared mount"), "{error}");
+    }
+    rustix::mount::mount_bind(&shared, &shared).expect("a mount");
+    rustix::mount::mount_change(&shared, rustix::mount::MountPropagationFlags::SHARED).expect("shared");
+    let (_, log) = world
+        .finish(
+            &sandbox,
+            wish(
+                "mounter",
+                "mount -t tmpfs t /shared/sub && echo there > /shared/sub/file && echo ok; sleep 0.1",
+            ),
+        )
+        .await;
+    let seen = std::fs::read_to_string(shared.join("sub/file"));
+    let _ = rustix::mount::unmount(shared.join("sub"), rustix::mount::UnmountFlags::DETACH);
+    let _ = rustix::mount::unmount(&shared, rustix::mount::UnmountFlags::DETACH);
+    assert_eq!((log.as_str(), seen.ok().as_deref()), ("ok\n", Some("there\n")));
 }

@@ -46,7 +46,7 @@ async fn pods_reach_each_other_and_the_node() {
         let stream = TcpStream::connect((server_ip.as_str(), 80));
         stream.is_ok_and(|mut s| s.read_to_string(&mut text).is_ok() && text == "hello\n")
     };
-    wait("the node reaches the pod", || reach()).await;
+    wait("the node reaches the pod", reach).await;
     let (code, _, _) = world
         .exec(&web, "ping -c 1 -W 5 127.0.0.1 && cat /proc/sys/net/ipv4/ip_unprivileged_port_start")
         .await;
@@ -79,7 +79,7 @@ async fn host_ports_lead_into_pods() {
             s.write_all(b"x").is_ok() && s.read_to_string(&mut text).is_ok() && text == "by port\n"
         })
     };
-    wait("the host port answers", || reach()).await;
+    wait("the host port answers", reach).await;
 }
 
 #[tokio::test]

@@ -52,15 +52,21 @@ async fn containers_outlive_the_runtime() {
 }
 
 #[tokio::test]
-async fn ends_are_seen_without_the_keeper_too() {
+async fn containers_outlive_the_keeper() {
     let mut world = World::new().await;
     let sandbox = world.sandbox().await;
-    let id =
-        world.launch(&sandbox, shell("echo up; while [ ! -e /stop ]; do sleep 0.02; done; exit 4")).await;
+    let script = "echo up; while [ ! -e /talk ]; do sleep 0.02; done; echo talks; \
+                  while [ ! -e /stop ]; do sleep 0.02; done; echo bye; exit 4";
+    let id = world.launch(&sandbox, shell(script)).await;
     world.wait_log("main", "up").await;
+    let first = keeper_of(&world).expect("a keeper");
+    rustix::process::kill_process(first, rustix::process::Signal::KILL).expect("killed");
+    // The next keeper is given the streams, so that even the runtime may go now.
+    wait("another keeper stands in", || async { keeper_of(&world).is_some_and(|next| next != first) }).await;
+    let (code, _, _) = world.exec(&id, "touch /talk").await;
+    assert_eq!(code, 0);
+    world.wait_log("main", "talks").await;
     world.crash();
-    let keeper = keeper_of(&world);
-    rustix::process::kill_process(keeper, rustix::process::Signal::KILL).expect("killed");
     world.restart().await;
     assert_eq!(world.status(&id).await.state(), ContainerState::ContainerRunning);
     let (code, _, _) = world.exec(&id, "touch /stop").await;
@@ -69,10 +75,25 @@ async fn ends_are_seen_without_the_keeper_too() {
     // Known where the kernel remembers (6.15); 255 and "Unknown" elsewhere.
     let seen = (status.exit_code, status.reason.as_str());
     assert!(seen == (4, "Error") || seen == (255, "Unknown"), "{seen:?}");
+    assert_eq!(world.log("main"), "up\ntalks\nbye\n");
+}
+
+#[tokio::test]
+async fn containers_whose_output_nobody_held_are_ended() {
+    let mut world = World::new().await;
+    let sandbox = world.sandbox().await;
+    let id = world.launch(&sandbox, shell("echo up; exec sleep 1000")).await;
+    world.wait_log("main", "up").await;
+    world.crash();
+    let keeper = keeper_of(&world).expect("a keeper");
+    rustix::process::kill_process(keeper, rustix::process::Signal::KILL).expect("killed");
+    world.restart().await;
+    let status = world.wait_exited(&id).await;
+    assert!([137, 255].contains(&status.exit_code), "{}", status.exit_code);
 }
 
 /// The keeper, found by the socket that it listens on.
-fn keeper_of(world: &World) -> rustix::process::Pid {
+fn keeper_of(world: &World) -> Option<rustix::process::Pid> {
     let stderr = world.path("state/keeper.log");
     for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
         let Some(pid) =
@@ -81,10 +102,10 @@ fn keeper_of(world: &World) -> rustix::process::Pid {
             continue;
         };
         if std::fs::read_link(entry.path().join("fd/2")).is_ok_and(|path| path == stderr) {
-            return pid;
+            return Some(pid);
         }
     }
-    panic!("no keeper runs");
+    None
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ async fn seccomp_profiles_hold() {
         profile_type: kind.into(),
         localhost_ref: path.to_string_lossy().into_owned(),
     };
-    let script = "unshare -n true 2>&1; echo $?; chmod 700 /tmp; echo $?";
+    let script = "unshare -n true 2>&1; echo $?; chmod 700 /tmp 2>&1; echo $?";
     let admin = || Some(Capability { add_capabilities: vec!["SYS_ADMIN".into()], ..Default::default() });
     let file = world.path("profile.json");
     std::fs::write(&file, r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["chmod","fchmodat","fchmodat2"],"action":"SCMP_ACT_ERRNO","errnoRet":28}]}"#).expect("a profile");

@@ -116,7 +116,8 @@ async fn kubectl_port_forward_reaches_loopback() {
     let sandbox = (id, config);
     let container = world.launch(&sandbox, shell("exec nc -ll -p 8080 -e cat")).await;
     // kubectl gives up at the first refused connection.
-    wait("the pod listens", || async { world.exec(&container, "netstat -ltn | grep -q :8080").await.0 == 0 }).await;
+    wait("the pod listens", || async { world.exec(&container, "netstat -ltn | grep -q :8080").await.0 == 0 })
+        .await;
     let cluster = fake(&world, &sandbox.0, &container, false).await;
     for websockets in [true, false] {
         let mut child = cluster.spawn(&["port-forward", "p", ":8080"], websockets);
@@ -145,8 +146,8 @@ async fn kubectl_port_forward_reaches_loopback() {
             .expect("a thread")
                 == Some(true)
         };
-        wait("bytes come back", || echoed()).await;
-        wait("and over a second connection", || echoed()).await;
+        wait("bytes come back", &echoed).await;
+        wait("and over a second connection", echoed).await;
         child.kill().expect("killed");
         child.wait().expect("ended");
     }

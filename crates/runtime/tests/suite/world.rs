@@ -26,8 +26,11 @@ pub(crate) struct World {
 pub(crate) struct Wish {
     pub(crate) name: &'static str,
     pub(crate) command: Vec<String>,
-    pub(crate) change: Option<Box<dyn FnOnce(&mut ContainerConfig)>>,
+    pub(crate) change: Option<Change>,
 }
+
+/// A change to a container's configuration.
+type Change = Box<dyn FnOnce(&mut ContainerConfig)>;
 
 pub(crate) fn shell(script: &str) -> Wish {
     let command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
@@ -298,9 +301,6 @@ impl Drop for World {
     fn drop(&mut self) {
         let _ = self.server.kill();
         let _ = self.server.wait();
-        if std::env::var_os("KEEP_WORLD").is_some() {
-            return;
-        }
         if self.path("state").exists() {
             self.run_server("purge");
         }
