@@ -2,6 +2,7 @@
 
 use crate::Resource;
 use crate::cache::{Cache, Change, Feed, Key};
+use api::k8s_openapi::jiff::Timestamp;
 use api::kinds::Decode;
 use api::{Kind, KindInfo, MetaExt, PartialObject, Stored};
 use std::any::TypeId;
@@ -18,6 +19,8 @@ pub struct Slot {
     pub typed: bool,
     /// Whether the server has the resource no longer.
     pub gone: bool,
+    /// When the server was last heard of it: as of then the cache was whole.
+    pub heard: Option<Timestamp>,
     /// The state.
     pub cache: Cache,
 }
@@ -38,7 +41,7 @@ impl Caches {
         }
         let resource = Resource::from_info(info);
         let cache = Cache::default();
-        self.slots.push(Slot { resource, decode: info.decode, typed: true, gone: false, cache });
+        self.slots.push(Slot { resource, decode: info.decode, typed: true, gone: false, heard: None, cache });
         self.by_type.insert(info.type_id, self.slots.len() - 1);
         self.slots.len() - 1
     }
@@ -50,14 +53,21 @@ impl Caches {
             return std::mem::take(&mut self.slots[at].gone).then_some(at);
         }
         let (resource, decode) = (resource.clone(), PartialObject::decode as Decode);
-        self.slots.push(Slot { resource, decode, typed: false, gone: false, cache: Cache::default() });
+        self.slots.push(Slot {
+            resource,
+            decode,
+            typed: false,
+            gone: false,
+            heard: None,
+            cache: Cache::default(),
+        });
         Some(self.slots.len() - 1)
     }
 
     /// Empties the slot of a resource that the server has no longer.
     pub fn remove_resource(&mut self, slot: usize) {
         if let Some(slot) = self.slots.get_mut(slot) {
-            (slot.gone, slot.cache) = (true, Cache::default());
+            (slot.gone, slot.heard, slot.cache) = (true, None, Cache::default());
         }
     }
 
@@ -74,6 +84,13 @@ impl Caches {
     /// Feeds one slot; an unknown slot changes nothing.
     pub fn apply(&mut self, slot: usize, feed: Feed) -> Vec<Change> {
         self.slots.get_mut(slot).map(|s| s.cache.apply(feed)).unwrap_or_default()
+    }
+
+    /// Notes that the server was heard of a slot: all that had happened by then is in its cache.
+    pub fn set_heard(&mut self, slot: usize, now: Timestamp) {
+        if let Some(slot) = self.slots.get_mut(slot) {
+            slot.heard = Some(now);
+        }
     }
 
     /// All slots.
@@ -122,6 +139,13 @@ impl<'a> View<'a> {
     /// Whether [`View::slots`] has every resource of the server, listed.
     pub fn is_complete(self) -> bool {
         self.caches.is_complete()
+    }
+
+    /// When the server was last heard of a kind. Whoever concludes something from what is *not* there must have
+    /// heard since.
+    pub fn heard<K: Kind>(self) -> Option<Timestamp> {
+        let slot = self.caches.by_type.get(&K::INFO.type_id)?;
+        self.caches.slots.get(*slot)?.heard
     }
 
     /// One object.

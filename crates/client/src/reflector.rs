@@ -20,7 +20,7 @@ pub const MAX_BATCH: usize = 256;
 /// How long the server keeps a watch open.
 pub const WATCH_SECONDS: u32 = 420;
 /// The first and the longest pause after a failure.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(30));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(4));
 
 /// What to reflect.
 #[derive(Clone)]

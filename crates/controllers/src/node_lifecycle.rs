@@ -4,7 +4,7 @@
 use crate::pods;
 use api::coordination::v1::Lease;
 use api::core::v1::{Node, NodeCondition, Pod, PodCondition, Taint};
-use api::{MetaExt, names};
+use api::{Kind, MetaExt, names};
 use client::{Key, View};
 use jiff::Timestamp;
 use reconcile::{Controller, Cx, EventNote, Plan, Watch, Write};
@@ -65,6 +65,9 @@ impl NodeLifecycle {
         if silent_at > cx.now {
             let left = Duration::try_from(silent_at.duration_since(cx.now)).unwrap_or(grace);
             plan.requeue(left + Duration::from_secs(1));
+        } else if cx.view.heard::<Lease>().is_some_and(|at| at < silent_at) {
+            // It may be us who hear nothing: make sure before the node is given up.
+            return Plan::after_refresh(Lease::INFO);
         } else if mark_unknown(&mut wanted, cx.now) {
             let was_ready = condition(node, "Ready").is_some_and(|c| c.status == "True");
             if was_ready {

@@ -2,8 +2,8 @@
 //! (`pkg/controller/podgc`).
 
 use crate::pods;
-use api::MetaExt;
 use api::core::v1::{Node, Pod, PodCondition};
+use api::{Kind, MetaExt};
 use client::{DeleteOptions, Key, View};
 use jiff::Timestamp;
 use reconcile::{Controller, Cx, Plan, Watch, Write};
@@ -89,6 +89,10 @@ fn orphan(cx: &Cx<'_>, pod: &Pod) -> Plan {
         Some(at) if at + QUARANTINE > cx.now => {
             let left = Duration::try_from((at + QUARANTINE).duration_since(cx.now));
             Plan::later(left.unwrap_or(QUARANTINE))
+        }
+        // A node that the pod has been bound to must be in the cache by now.
+        Some(at) if cx.view.heard::<Node>().is_some_and(|heard| heard < at) => {
+            Plan::after_refresh(Node::INFO)
         }
         Some(_) => remove(pod, cx.now),
     }

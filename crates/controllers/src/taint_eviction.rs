@@ -100,7 +100,7 @@ fn evict(pod: &Pod, now: Timestamp) -> Plan {
             Write::strategic(pod, "status", &patch),
             Write::delete_with(pod, DeleteOptions::of_uid(pod.uid())),
         ],
-        requeue_after: None,
+        ..Plan::default()
     }
 }
 

@@ -135,6 +135,9 @@ impl Engine {
 
     /// Applies what a reflector read.
     pub fn feed(&mut self, slot: usize, feeds: Vec<Feed>, now: Timestamp) {
+        if feeds.iter().any(|f| !matches!(f, Feed::Restart | Feed::Page(_))) {
+            self.caches.set_heard(slot, now);
+        }
         for feed in feeds {
             if matches!(feed, Feed::Listed(_)) && self.stale.get(&slot) == Some(&true) {
                 self.stale.remove(&slot);
@@ -228,6 +231,9 @@ impl Engine {
             seat.queue.add_failed(key, now);
             return Step::Nothing;
         };
+        if let Some(slot) = plan.refresh.and_then(|kind| self.caches.slot_of(&kind)) {
+            self.stale.entry(slot).or_insert(false);
+        }
         if let Some(delay) = plan.requeue_after {
             seat.queue.add_at(key.clone(), now + delay);
         }
