@@ -274,7 +274,10 @@ pub(crate) fn not_converged(store: &Store) -> Vec<String> {
 fn pods_unsettled(store: &Store) -> Vec<String> {
     let unsettled = |o: &Value| {
         let going = !text(o, "/metadata/deletionTimestamp").is_empty();
-        going || !matches!(text(o, "/status/phase"), "Running" | "Succeeded")
+        // A job's pod may have failed: another one has been run in its place.
+        let of_job = text(o, "/metadata/ownerReferences/0/kind") == "Job";
+        let phase = text(o, "/status/phase");
+        going || !(matches!(phase, "Running" | "Succeeded") || (of_job && phase == "Failed"))
     };
     let all = objects(store, "core/pods").into_iter().filter(unsettled);
     all.map(|o| format!("pod {} is {} {}", text(&o, "/metadata/name"), o["status"], o["metadata"])).collect()

@@ -19,11 +19,15 @@ use tokio::time::{Instant, sleep, sleep_until};
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How soon a status that couldn't be written is tried again.
 const RETRY: Duration = Duration::from_millis(700);
+/// How often the runtime is asked what has ended.
+const RELIST: Duration = Duration::from_secs(1);
 
 /// What runs on a machine, whether or not an agent looks after it: sandboxes and containers by the pod's UID.
 #[derive(Default)]
 pub(crate) struct Machine {
     pods: BTreeMap<String, PodObservation>,
+    /// Containers that will end by themselves: when, pod, container, exit code.
+    exits: Vec<(Instant, String, String, i32)>,
     made: u64,
 }
 
@@ -38,6 +42,18 @@ impl Machine {
     /// The power fails: nothing runs any more.
     pub(crate) fn power_off(&mut self) {
         self.pods.clear();
+        self.exits.clear();
+    }
+
+    /// Ends the containers whose time has come, and tells which pods that concerns.
+    fn run_on(&mut self, now: jiff::Timestamp) -> Vec<String> {
+        let due = Instant::now();
+        let (ended, left) = std::mem::take(&mut self.exits).into_iter().partition(|(at, ..)| *at <= due);
+        self.exits = left;
+        for (_, uid, id, code) in &ended {
+            self.exit(uid, id, *code, now);
+        }
+        ended.into_iter().map(|(_, uid, ..)| uid).collect()
     }
 
     fn of(&mut self, uid: &str) -> &mut PodObservation {
@@ -76,7 +92,6 @@ struct Seat {
 enum News {
     Done(String, Outcome),
     Written(String, Result<PodStatus, ()>),
-    Exited(String, String, i32),
 }
 
 /// Runs an agent until it is aborted.
@@ -99,7 +114,9 @@ pub(crate) async fn run(agent: Agent) {
             Some(batch) = source.recv() => batch.feeds.into_iter().for_each(|f| state.feed(f)),
             Some(news) = told.recv() => state.hear(news),
             () = sleep_until(due) => state.tick(),
+            () = sleep(RELIST) => {}
         }
+        state.relist();
     }
 }
 
@@ -147,6 +164,19 @@ impl Kubelet {
         self.plan(&uid);
     }
 
+    /// Asks the machine what has ended by itself.
+    fn relist(&mut self) {
+        let now = self.agent.clock.now();
+        let ended = lock(&self.agent.machine).run_on(now);
+        for uid in ended {
+            let all = lock(&self.agent.machine).of(&uid).clone();
+            if let Some(seat) = self.seats.get_mut(&uid) {
+                seat.local.apply(Outcome::Relisted(all), now);
+            }
+            self.plan(&uid);
+        }
+    }
+
     fn tick(&mut self) {
         let now = Instant::now();
         let mut due: Vec<String> = self
@@ -175,14 +205,6 @@ impl Kubelet {
                         Ok(status) => seat.sent = status,
                         Err(()) => seat.sent = seat.pod.status.clone().unwrap_or_default(),
                     }
-                }
-                self.plan(&uid);
-            }
-            News::Exited(uid, id, code) => {
-                let seen = lock(&self.agent.machine).exit(&uid, &id, code, now);
-                if let (Some(seen), Some(seat)) = (seen, self.seats.get_mut(&uid)) {
-                    let all = PodObservation { sandboxes: Vec::new(), containers: vec![seen] };
-                    seat.local.apply(Outcome::Seen(all), now);
                 }
                 self.plan(&uid);
             }
@@ -256,7 +278,7 @@ async fn carry_out(agent: Agent, news: mpsc::Sender<News>, pod: Arc<Pod>, op: Op
         Op::EnsureImage { container, image, .. } => Outcome::Image(container, Ok(image)),
         Op::Start { container, restart_count, image_ref, .. } => {
             let seen = lock(&agent.machine).start(&uid, &container, restart_count, &image_ref, now);
-            schedule_exit(&agent, &news, &uid, &seen);
+            schedule_exit(&agent, &uid, &seen);
             Outcome::Started(container, Some(seen), Ok(()))
         }
         Op::PreStop { id, .. } => Outcome::PreStopped(id),
@@ -287,14 +309,10 @@ async fn carry_out(agent: Agent, news: mpsc::Sender<News>, pod: Arc<Pod>, op: Op
 }
 
 /// Images say how their containers end: `exit-0`, `exit-1`; others run on.
-fn schedule_exit(agent: &Agent, news: &mpsc::Sender<News>, uid: &str, seen: &Observed) {
+fn schedule_exit(agent: &Agent, uid: &str, seen: &Observed) {
     let Some(code) = seen.image.strip_prefix("exit-").and_then(|c| c.parse().ok()) else { return };
-    let (news, uid, id) = (news.clone(), uid.to_owned(), seen.id.clone());
-    let wait = Duration::from_millis(200 + agent.dice.below(5000));
-    tokio::spawn(async move {
-        sleep(wait).await;
-        let _ = news.send(News::Exited(uid, id, code)).await;
-    });
+    let at = Instant::now() + Duration::from_millis(200 + agent.dice.below(5000));
+    lock(&agent.machine).exits.push((at, uid.to_owned(), seen.id.clone(), code));
 }
 
 impl Machine {
