@@ -100,7 +100,7 @@ impl WatchStream {
     /// The next event; none at the end of the stream, which the server sets at will.
     pub async fn next(&mut self) -> Option<Result<WatchEvent, Error>> {
         loop {
-            while let Some(event) = self.buffered() {
+            if let Some(event) = self.buffered() {
                 return Some(event);
             }
             match self.body.frame().await? {
