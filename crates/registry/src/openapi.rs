@@ -46,7 +46,7 @@ pub fn hash() -> u64 {
 /// custom kinds among them, by [`Kind::schema`].
 pub fn document(kinds: &[&Kind], custom: &Map<String, Value>) -> Value {
     let mut paths = Map::new();
-    kinds.iter().for_each(|kind| add_paths(kind, &mut paths));
+    kinds.iter().for_each(|kind| add_paths(kind, custom.contains_key(kind.schema.as_ref()), &mut paths));
     let known = definitions();
     let mut wanted = BTreeSet::new();
     for kind in kinds {
@@ -115,13 +115,13 @@ fn root(kind: &Kind) -> String {
     }
 }
 
-fn add_paths(kind: &Kind, paths: &mut Map<String, Value>) {
+fn add_paths(kind: &Kind, custom: bool, paths: &mut Map<String, Value>) {
     let root = root(kind);
     let collection = match kind.namespaced {
         true => format!("{root}/namespaces/{{namespace}}/{}", kind.resource),
         false => format!("{root}/{}", kind.resource),
     };
-    let of_kind = Target { kind, schema: kind.schema.to_string(), list: true, suffix: "" };
+    let of_kind = Target { kind, custom, schema: kind.schema.to_string(), list: true, suffix: "" };
     let all = of_kind.item(kind.verbs, &[(Verbs::LIST, "get"), (Verbs::CREATE, "post")]);
     paths.insert(collection.clone(), with_parameters(all, kind.namespaced, false));
     if kind.namespaced && kind.verbs.contains(Verbs::LIST) {
@@ -135,7 +135,8 @@ fn add_paths(kind: &Kind, paths: &mut Map<String, Value>) {
         paths.insert(format!("{collection}/{{name}}"), with_parameters(item, kind.namespaced, true));
     }
     for sub in &kind.subresources {
-        let target = Target { kind, schema: subresource_schema(kind, sub), list: false, suffix: &sub.name };
+        let schema = subresource_schema(kind, sub);
+        let target = Target { kind, custom, schema, list: false, suffix: &sub.name };
         let more = [one.as_slice(), &[(Verbs::CREATE, "post")]].concat();
         let item = target.item(sub.verbs, &more);
         paths.insert(
@@ -175,6 +176,8 @@ fn with_parameters(mut item: Value, namespaced: bool, named: bool) -> Value {
 #[derive(Clone)]
 struct Target<'a> {
     kind: &'a Kind,
+    /// Objects of custom kinds take no strategic merge patches; `kubectl apply` looks for that here.
+    custom: bool,
     schema: String,
     list: bool,
     suffix: &'a str,
@@ -218,6 +221,7 @@ impl Target<'_> {
             let patch = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
             let media =
                 ["apply-patch+yaml", "json-patch+json", "merge-patch+json", "strategic-merge-patch+json"];
+            let media = if self.custom { &media[..3] } else { &media[..] };
             let content: Value = match verb {
                 Verbs::PATCH => media
                     .iter()
