@@ -21,6 +21,7 @@ mod pod_gc;
 mod pods;
 mod quota;
 mod replicaset;
+mod replication;
 mod role_aggregation;
 mod root_ca;
 #[cfg(test)]
@@ -80,6 +81,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Controller>> {
         Box::new(pod_gc::PodGc),
         Box::new(quota::ResourceQuotas),
         Box::new(replicaset::ReplicaSets),
+        Box::new(replication::ReplicationControllers),
         Box::new(role_aggregation::RoleAggregation),
         Box::new(root_ca::RootCaPublisher { pem: config.root_ca_pem.clone() }),
         Box::new(serviceaccount::ServiceAccounts),

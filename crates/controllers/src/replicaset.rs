@@ -32,7 +32,10 @@ impl Controller for ReplicaSets {
 
     fn plan(&self, cx: &Cx<'_>) -> Plan {
         match cx.view.at::<ReplicaSet>(cx.key) {
-            Some(rs) => plan(cx, rs),
+            Some(rs) => plan(cx, rs, rs, |rs, status| {
+                let (metadata, spec) = (rs.metadata.clone(), rs.spec.clone());
+                Write::update_status(&ReplicaSet { metadata, spec, status: Some(status) })
+            }),
             None => Plan::done(),
         }
     }
@@ -48,21 +51,27 @@ fn keys_of_pod(view: View<'_>, pod: &Pod, keys: &mut Vec<Key>) {
     keys.extend(view.list::<ReplicaSet>(pod.namespace()).filter(matching).map(|rs| Key::of(rs)));
 }
 
-fn plan(cx: &Cx<'_>, rs: &ReplicaSet) -> Plan {
+/// The plan for `owner`, which asks for what `rs` says: itself, or the same in another kind's words
+/// ([`crate::replication`]). `write` writes a status of the owner.
+pub(crate) fn plan<K: Kind>(
+    cx: &Cx<'_>,
+    owner: &K,
+    rs: &ReplicaSet,
+    write: impl Fn(&K, ReplicaSetStatus) -> Write,
+) -> Plan {
     let selector = owning_selector(&rs.spec.selector);
     let (active, terminating) = candidates(cx.view, rs, &selector);
-    let claimed = claim(rs, &selector, active);
+    let claimed = claim(owner, &selector, active);
     let mut plan = Plan { writes: claimed.writes, ..Plan::default() };
     let wanted = usize::try_from(rs.spec.replicas.unwrap_or(1)).unwrap_or(0);
     let failed = cx.failed.filter(|f| f.resource.resource == "pods" && !f.is_conflict());
     let status = status(rs, &claimed.owned, terminating, failed, cx.now);
     // What failed last is told before it is tried again: then the failure is seen even if it lasts.
     if rs.status.as_ref() != Some(&status) {
-        let (metadata, spec) = (rs.metadata.clone(), rs.spec.clone());
-        plan.writes.push(Write::update_status(&ReplicaSet { metadata, spec, status: Some(status) }));
+        plan.writes.push(write(owner, status));
     }
     if !rs.is_deleting() {
-        plan.writes.extend(manage(cx.view, rs, claimed.owned.clone(), wanted, cx.now));
+        plan.writes.extend(manage(cx.view, owner, rs, claimed.owned.clone(), wanted, cx.now));
     }
     let min_ready = rs.spec.min_ready_seconds.unwrap_or(0);
     plan.requeue_after =
@@ -86,8 +95,9 @@ fn candidates<'a>(view: View<'a>, rs: &'a ReplicaSet, selector: &Selector) -> (V
 }
 
 /// The creations or deletions that lead to `wanted` pods.
-fn manage(
+fn manage<K: Kind>(
     view: View<'_>,
+    owner: &K,
     rs: &ReplicaSet,
     mut owned: Vec<&Pod>,
     wanted: usize,
@@ -98,12 +108,12 @@ fn manage(
         Ordering::Greater => {
             let template = rs.spec.template.clone().unwrap_or_default();
             let count = (wanted - owned.len()).min(BURST);
-            (0..count).map(|_| create_pod(rs, &pods::from_template(rs, &template))).collect()
+            (0..count).map(|_| create_pod(owner, &pods::from_template(owner, &template))).collect()
         }
         Ordering::Less => {
             let count = (owned.len() - wanted).min(BURST);
             sort_for_deletion(&mut owned, &colocated(view, rs), now);
-            owned.iter().take(count).map(|pod| delete_pod(rs, pod)).collect()
+            owned.iter().take(count).map(|pod| delete_pod(owner, pod)).collect()
         }
     }
 }
