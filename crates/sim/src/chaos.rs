@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 /// Kinds of calls that a report shows.
-const MAX_SHOWN: usize = 40;
+const MAX_SHOWN: usize = 400;
 /// Frames of a watch that are on their way.
 const IN_FLIGHT: usize = 1024;
 
@@ -84,10 +84,7 @@ impl Cell {
         self.wild.load(Ordering::Relaxed)
     }
 
-    fn count(&self, user: &str, request: &http::Request<Bytes>) {
-        let path = request.uri().path();
-        let path = path.rsplit_once('/').map_or(path, |(head, _)| head);
-        let line = format!("{} {} {path}", user.rsplit(':').next().unwrap_or(user), request.method());
+    fn count(&self, line: String) {
         *self.calls.lock().unwrap_or_else(PoisonError::into_inner).entry(line).or_default() += 1;
     }
 
@@ -133,7 +130,8 @@ impl Transport for Way {
         Box::pin(async move {
             let wild = cell.is_wild();
             let millis = |dice: &Dice| Duration::from_millis(if wild { dice.below(40) } else { 1 });
-            cell.count(&user.name, &request);
+            let line = line(&user.name, &request);
+            cell.count(line.clone());
             sleep(millis(&dice)).await;
             if wild && dice.chance(weather.loss) {
                 return Err(TransportError::broken("the request was lost"));
@@ -146,6 +144,9 @@ impl Transport for Way {
             let create = request.method() == http::Method::POST;
             let is_watch = request.uri().query().is_some_and(|q| q.contains("watch=true"));
             let response = server.transport(user).call(request).await?;
+            if response.status().as_u16() >= 400 {
+                cell.count(format!("{} {line}", response.status().as_u16()));
+            }
             sleep(millis(&dice)).await;
             if *life.borrow() != born {
                 return Err(TransportError::broken("the server went away"));
@@ -159,6 +160,13 @@ impl Transport for Way {
             if create && response.status().is_success() { note(&cell, response).await } else { Ok(response) }
         })
     }
+}
+
+/// Who asks for what, without the name of the object.
+fn line(user: &str, request: &http::Request<Bytes>) -> String {
+    let path = request.uri().path();
+    let path = path.rsplit_once('/').map_or(path, |(head, _)| head);
+    format!("{} {} {path}", user.rsplit(':').next().unwrap_or(user), request.method())
 }
 
 /// Remembers that a creation was acknowledged.

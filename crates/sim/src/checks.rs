@@ -75,12 +75,12 @@ impl Checker {
         }
     }
 
-    /// Looks at what was written since the last look.
-    pub(crate) fn look(&mut self) {
+    /// Looks at what was written since the last look, and tells up to which revision that was.
+    pub(crate) fn look(&mut self) -> u64 {
         while let Some(event) = self.watcher.try_next() {
             let Ok(event) = event else {
                 self.violations.push("the checker fell behind".to_owned());
-                return;
+                return self.last;
             };
             if event.revision() <= self.last {
                 self.violations.push(format!("revision {} came after {}", event.revision(), self.last));
@@ -88,6 +88,7 @@ impl Checker {
             self.last = event.revision();
             self.see(event.kind, &event.entry);
         }
+        self.last
     }
 
     fn see(&mut self, kind: EventKind, entry: &Entry) {

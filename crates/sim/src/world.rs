@@ -8,6 +8,7 @@ use crate::user::User;
 use crate::watcher::{self, Seen};
 use client::{Client, Resource};
 use meta::UserInfo;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::Store;
@@ -36,6 +37,8 @@ struct World {
     manager: JoinHandle<()>,
     scheduler: JoinHandle<()>,
     nodes: Vec<(Agent, JoinHandle<()>)>,
+    /// Up to where the checkers have looked: older history may go.
+    checked: Arc<AtomicU64>,
     story: Vec<String>,
 }
 
@@ -47,7 +50,7 @@ pub(crate) async fn live(seed: u64) -> Outcome {
         Err(e) => return Outcome { seed, violations: vec![e.to_string()], ..Outcome::default() },
     };
     let checker = Arc::new(Mutex::new(Checker::new(&world.store, world.clock.clone())));
-    let looking = tokio::spawn(look_on(checker.clone()));
+    let looking = tokio::spawn(look_on(checker.clone(), world.checked.clone()));
     let watchers = world.watchers();
     let mut user = User::new(world.client(UserInfo::new("admin", MASTERS), CLEAR), dice.fork());
     user.begin().await;
@@ -89,10 +92,11 @@ pub(crate) async fn live(seed: u64) -> Outcome {
 
 const MASTERS: &[&str] = &["system:masters", "system:authenticated"];
 
-async fn look_on(checker: Arc<Mutex<Checker>>) {
+async fn look_on(checker: Arc<Mutex<Checker>>, checked: Arc<AtomicU64>) {
     loop {
         sleep(LOOK).await;
-        checker.lock().unwrap_or_else(PoisonError::into_inner).look();
+        let revision = checker.lock().unwrap_or_else(PoisonError::into_inner).look();
+        checked.store(revision, Ordering::Relaxed);
     }
 }
 
@@ -111,6 +115,7 @@ impl World {
             manager: idle(),
             scheduler: idle(),
             nodes: Vec::new(),
+            checked: Arc::default(),
             story: Vec::new(),
         };
         world.start_manager();
@@ -181,7 +186,7 @@ impl World {
 
     /// Something breaks.
     async fn disturb(&mut self) {
-        match self.dice.below(6) {
+        match self.dice.below(7) {
             0 | 1 => {
                 self.manager.abort();
                 self.tell("the controllers crash");
@@ -200,7 +205,11 @@ impl World {
                 self.pause().await;
                 self.start_server();
             }
-            4 => self.break_node(false).await,
+            4 => {
+                self.tell("the history is compacted");
+                self.store.compact(self.checked.load(Ordering::Relaxed));
+            }
+            5 => self.break_node(false).await,
             _ => self.break_node(true).await,
         }
     }
