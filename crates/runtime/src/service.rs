@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cri::*;
 
-use crate::core::{CallResult, Core, ExecRequest as Command, exec_sync};
+use crate::core::{CallResult, Core, ExecRequest as Command, exec_sync, stop_container};
 use crate::state::Phase;
 use crate::streaming::{StreamServer, Streamed};
 
@@ -149,9 +149,8 @@ impl ContainerRuntime for Service {
     }
 
     fn stop_container(&self, request: StopContainerRequest) -> CallFuture<'_, StopContainerResponse> {
-        self.blocking(move |core| {
-            core.stop_container(&request.container_id, request.timeout).map(|()| StopContainerResponse {})
-        })
+        let stopping = stop_container(self.core.clone(), request.container_id, request.timeout);
+        Box::pin(async { stopping.await.map(|()| StopContainerResponse {}) })
     }
 
     fn remove_container(&self, request: RemoveContainerRequest) -> CallFuture<'_, RemoveContainerResponse> {

@@ -34,8 +34,8 @@ pub(crate) struct ProcessSpec {
     pub no_new_privileges: bool,
     /// The seccomp program as packed instructions; empty for none.
     pub seccomp: Vec<u64>,
-    /// `oom_score_adj`, where one is asked for.
-    pub oom_score_adj: Option<i32>,
+    /// `oom_score_adj`; always set, because the keeper's own is not for containers.
+    pub oom_score_adj: i32,
     /// cgroup.procs files to enter.
     pub cgroup_procs: Vec<PathBuf>,
 }

@@ -84,7 +84,17 @@ impl Places {
 
     /// A namespace of a sandbox: `net`, `ipc`, `uts` or `pid`.
     pub(crate) fn namespace(&self, sandbox: &str, kind: &str) -> PathBuf {
-        self.sandbox(sandbox).join("ns").join(kind)
+        self.mounts(sandbox).join("ns").join(kind)
+    }
+
+    /// The one mount that holds all mounts of a sandbox, so that they go in one step.
+    pub(crate) fn mounts(&self, sandbox: &str) -> PathBuf {
+        self.sandbox(sandbox).join("mounts")
+    }
+
+    /// A sandbox's shared memory.
+    pub(crate) fn shm(&self, sandbox: &str) -> PathBuf {
+        self.mounts(sandbox).join("shm")
     }
 
     /// Everything of one container but its files.

@@ -99,7 +99,7 @@ mod tests {
             return;
         };
         let group = Cgroups::V2(root.into()).group(&format!("ironclad-devices-{}", std::process::id()));
-        group.create().expect("a group");
+        group.create(false).expect("a group");
         group.restrict_devices(&DeviceRules::restricted()).expect("a program that the kernel accepts");
         let script =
             "head -c 1 /dev/zero >/dev/null || exit 1; head -c 1 /dev/kmsg >/dev/null 2>&1 && exit 2; exit 0";

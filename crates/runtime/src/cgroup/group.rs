@@ -73,14 +73,31 @@ impl Group {
         self.places.iter().find(has).map(|place| place.directory.as_path())
     }
 
-    /// Makes the group and its missing parents.
-    pub(crate) fn create(&self) -> io::Result<()> {
-        self.places.iter().try_for_each(Place::create)
+    /// Makes the group and its missing parents. v1's cpuset hierarchy is left out unless it is asked for: each change
+    /// of it makes the kernel rebuild its scheduling domains.
+    pub(crate) fn create(&self, cpuset: bool) -> io::Result<()> {
+        self.places.iter().filter(|place| cpuset || !place.only("cpuset")).try_for_each(Place::create)
+    }
+
+    /// Makes up for a cpuset that was left out: the group's processes enter it.
+    pub(super) fn need_cpuset(&self) -> io::Result<()> {
+        let left_out = |place: &&Place| place.only("cpuset") && !place.directory.is_dir();
+        let Some(place) = self.places.iter().find(left_out) else { return Ok(()) };
+        place.create()?;
+        for pid in self.pids() {
+            fs::write(place.directory.join("cgroup.procs"), pid.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// The places where the group was made.
+    fn made(&self) -> impl Iterator<Item = &Place> {
+        self.places.iter().filter(|place| place.directory.is_dir())
     }
 
     /// The files to write a process id to.
     pub(crate) fn procs_files(&self) -> Vec<PathBuf> {
-        self.places.iter().map(|place| place.directory.join("cgroup.procs")).collect()
+        self.made().map(|place| place.directory.join("cgroup.procs")).collect()
     }
 
     /// The directories by the names that containers look for below /sys/fs/cgroup.
@@ -89,13 +106,13 @@ impl Group {
             true => String::new(),
             false => place.root.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
         };
-        self.places.iter().map(|place| (name(place), place.directory.clone())).collect()
+        self.made().map(|place| (name(place), place.directory.clone())).collect()
     }
 
     /// Processes in the group, in our pid namespace.
     pub(crate) fn pids(&self) -> Vec<i32> {
         let mut found = Vec::new();
-        if let Some(place) = self.places.iter().find(|p| p.controllers.is_empty()).or(self.places.first()) {
+        if let Some(place) = self.made().next() {
             collect_pids(&place.directory, DEPTH_LIMIT, &mut found);
         }
         found
@@ -131,6 +148,10 @@ impl Group {
 }
 
 impl Place {
+    fn only(&self, controller: &str) -> bool {
+        matches!(self.controllers.as_slice(), [one] if one == controller)
+    }
+
     fn create(&self) -> io::Result<()> {
         match fs::create_dir(&self.directory) {
             Ok(()) => {}

@@ -51,6 +51,9 @@ impl Group {
     }
 
     fn limit_shared(&self, r: &LinuxContainerResources) -> io::Result<()> {
+        if !r.cpuset_cpus.is_empty() || !r.cpuset_mems.is_empty() {
+            self.need_cpuset()?;
+        }
         if !r.cpuset_cpus.is_empty() {
             self.set("cpuset", "cpuset.cpus", &r.cpuset_cpus)?;
         }

@@ -90,29 +90,6 @@ impl Core {
         }
     }
 
-    fn wait_ended(&self, container: &Container, limit: Duration) -> bool {
-        self.tokio.block_on(async { tokio::time::timeout(limit, container.ended()).await.is_ok() })
-    }
-
-    /// CRI `StopContainer`: the stop signal, the grace period, then SIGKILL. One that does not run is stopped already.
-    pub(crate) fn stop_container(&self, id: &str, grace: i64) -> CallResult<()> {
-        let container = match self.container(id) {
-            Err(error) if error.is_not_found() => return Ok(()),
-            other => other?,
-        };
-        let record = container.record();
-        if record.phase != Phase::Running {
-            return Ok(());
-        }
-        if grace > 0 {
-            self.signal(&container, record.stop_signal);
-            if self.wait_ended(&container, Duration::from_secs(grace as u64)) {
-                return Ok(());
-            }
-        }
-        self.kill_container(&container)
-    }
-
     /// SIGKILL, and the wait for its effect.
     pub(super) fn kill_container(&self, container: &Arc<Container>) -> CallResult<()> {
         let record = container.record();
@@ -120,13 +97,8 @@ impl Core {
             return Ok(());
         }
         self.signal(container, libc::SIGKILL);
-        if self.wait_ended(container, KILL_LIMIT) {
-            return Ok(());
-        }
-        Err(CriError::new(
-            cri::Code::DeadlineExceeded,
-            format!("container {:?} does not end after SIGKILL", record.id),
-        ))
+        let ended = self.tokio.block_on(async { tokio::time::timeout(KILL_LIMIT, container.ended()).await });
+        ended.map_err(|_| does_not_end(&record.id))
     }
 
     /// CRI `RemoveContainer`: kills what runs, removes what is left. Repeating it is no error.
@@ -211,6 +183,32 @@ impl Core {
             .ok_or_else(|| CriError::new(cri::Code::FailedPrecondition, "container is not running"))?;
         io.reopen_log().map_err(|e| failed("reopening the container's log", e))
     }
+}
+
+/// CRI `StopContainer`: the stop signal, the grace period, then SIGKILL. One that does not run is stopped already.
+///
+/// Holds no thread while it waits: a node that drains has hundreds of these at once.
+pub(crate) async fn stop_container(core: Arc<Core>, id: String, grace: i64) -> CallResult<()> {
+    let container = match core.container(&id) {
+        Err(error) if error.is_not_found() => return Ok(()),
+        other => other?,
+    };
+    let record = container.record();
+    if record.phase != Phase::Running {
+        return Ok(());
+    }
+    if let Some(grace) = u64::try_from(grace).ok().filter(|grace| *grace > 0) {
+        core.signal(&container, record.stop_signal);
+        if tokio::time::timeout(Duration::from_secs(grace), container.ended()).await.is_ok() {
+            return Ok(());
+        }
+    }
+    core.signal(&container, libc::SIGKILL);
+    tokio::time::timeout(KILL_LIMIT, container.ended()).await.map_err(|_| does_not_end(&record.id))
+}
+
+fn does_not_end(id: &str) -> CriError {
+    CriError::new(cri::Code::DeadlineExceeded, format!("container {id:?} does not end after SIGKILL"))
 }
 
 fn merge(old: &mut LinuxContainerResources, new: LinuxContainerResources) {

@@ -16,6 +16,7 @@ use crate::sys;
 
 /// How long output of a gone process may take to be in its log (a process outside may hold the pipe open).
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+const STACK: usize = 256 * 1024;
 /// Exit code of a process whose end nobody saw (containerd's).
 const UNKNOWN_CODE: i32 = 255;
 
@@ -33,8 +34,15 @@ pub(super) async fn handle_exits(core: Weak<Core>, mut inbox: mpsc::Receiver<New
         }
         let found = lock(&core.containers).get(&id).cloned();
         if let Some(container) = found {
-            tokio::task::spawn_blocking(move || core.finish(&container, record, None));
+            apart(move || core.finish(&container, record, None));
         }
+    }
+}
+
+/// Runs on a thread of its own: the blocking threads may all be taken by calls that wait for just this.
+fn apart(work: impl FnOnce() + Send + 'static) {
+    if let Err(error) = std::thread::Builder::new().name("exit".to_owned()).stack_size(STACK).spawn(work) {
+        tracing::error!(%error, "the end of a container is not accounted for before the next start");
     }
 }
 
@@ -112,7 +120,7 @@ impl Core {
             let Ok(copy) = pidfd.try_clone() else { return };
             let Ok(polled) = sys::readiness(copy, tokio::io::Interest::READABLE) else { return };
             if polled.readable().await.is_ok() {
-                tokio::task::spawn_blocking(move || core.finish_unseen(&container, Some(&pidfd)));
+                apart(move || core.finish_unseen(&container, Some(&pidfd)));
             }
         });
     }

@@ -28,6 +28,7 @@ use crate::logs::ContainerIo;
 use crate::net::Network;
 use crate::state::{ContainerRecord, Places, SandboxRecord, boot_id, save};
 
+pub(crate) use container::stop_container;
 pub(crate) use exec::{ExecRequest, Running, exec_sync};
 pub(crate) use stats::Sampler;
 

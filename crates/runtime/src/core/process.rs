@@ -48,7 +48,7 @@ pub(crate) fn process(
         capabilities,
         no_new_privileges: security.no_new_privs,
         seccomp: Vec::new(),
-        oom_score_adj: resources.map(|r| r.oom_score_adj.clamp(-1000, 1000) as i32),
+        oom_score_adj: resources.map_or(0, |r| r.oom_score_adj).clamp(-1000, 1000) as i32,
         cgroup_procs: Vec::new(),
     })
 }

@@ -17,8 +17,8 @@ use crate::spec::ChildSpec;
 use crate::state::SandboxRecord;
 use crate::sys;
 
-/// Size of a pod's shared memory (containerd's default).
-const SHM_SIZE: &str = "size=67108864,mode=1777";
+/// Size of a pod's shared memory (containerd's default), which is a directory of the sandbox's one tmpfs.
+const TMPFS_OPTIONS: &str = "size=67108864,mode=755";
 /// What every pod with a network of its own gets, before its own sysctls (containerd 2's defaults).
 const SYSCTLS: [(&str, &str); 2] =
     [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
@@ -76,7 +76,7 @@ impl Core {
 
     fn set_up_sandbox(&self, record: &mut SandboxRecord) -> CallResult<()> {
         let directory = self.places.sandbox(&record.id);
-        fs::create_dir_all(directory.join("ns")).map_err(|e| failed("making the sandbox's directory", e))?;
+        fs::create_dir_all(&directory).map_err(|e| failed("making the sandbox's directory", e))?;
         write_files(&directory, &record.config).map_err(|e| failed("writing the sandbox's files", e))?;
         if !host_network(&record.config) {
             let address = self.network.reserve().map_err(|e| failed("cannot give the pod an address", e))?;
@@ -85,10 +85,9 @@ impl Core {
         }
         // On disk before anything is made that would have to be cleaned up.
         self.save_sandbox(record)?;
+        mount_tmpfs(&self.places.mounts(&record.id))
+            .map_err(|e| failed("mounting the sandbox's tmpfs", e))?;
         self.make_namespaces(record)?;
-        if namespace_options(&record.config).ipc() != NamespaceMode::Node {
-            mount_shm(&directory.join("shm")).map_err(|e| failed("mounting the pod's shared memory", e))?;
-        }
         if namespace_options(&record.config).pid() == NamespaceMode::Pod {
             self.start_pod_init(record)?;
         }
@@ -202,15 +201,23 @@ impl Core {
         if let Some(pid) =
             fs::read_to_string(directory.join("init.pid")).ok().and_then(|text| text.parse().ok())
             && let Some(pid) = rustix::process::Pid::from_raw(pid)
-            && same_namespace(&format!("/proc/{}/ns/pid", pid.as_raw_nonzero()), &directory.join("ns/pid"))
+            && same_namespace(
+                &format!("/proc/{}/ns/pid", pid.as_raw_nonzero()),
+                &self.places.namespace(&record.id, "pid"),
+            )
         {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
-        for kind in ["net", "ipc", "uts", "pid"] {
-            let _ = rustix::mount::unmount(self.places.namespace(&record.id, kind), UnmountFlags::DETACH);
+        let _ = rustix::mount::unmount(self.places.mounts(&record.id), UnmountFlags::DETACH);
+        self.network.close_ports(record.address);
+        // The kernel takes its time to remove an interface; the address is not given out again before.
+        let (address, veth) = (record.address, record.veth.clone());
+        match self.arc() {
+            Some(core) => {
+                drop(self.tokio.spawn_blocking(move || core.network.release(address, veth.as_deref())))
+            }
+            None => self.network.release(address, veth.as_deref()),
         }
-        let _ = rustix::mount::unmount(directory.join("shm"), UnmountFlags::DETACH);
-        self.network.release(record.address, record.veth.as_deref());
     }
 
     /// CRI `RemovePodSandbox`: stops it if it is not, and forgets it with its containers.
@@ -290,11 +297,14 @@ fn resolv_conf(dns: &cri::DnsConfig) -> String {
     text
 }
 
-fn mount_shm(path: &Path) -> io::Result<()> {
+fn mount_tmpfs(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)?;
-    let options = std::ffi::CString::new(SHM_SIZE).map_err(io::Error::other)?;
+    let options = std::ffi::CString::new(TMPFS_OPTIONS).map_err(io::Error::other)?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    Ok(rustix::mount::mount("shm", path, "tmpfs", flags, options.as_c_str())?)
+    rustix::mount::mount("pod", path, "tmpfs", flags, options.as_c_str())?;
+    fs::create_dir(path.join("ns"))?;
+    fs::create_dir(path.join("shm"))?;
+    fs::set_permissions(path.join("shm"), std::os::unix::fs::PermissionsExt::from_mode(0o1777))
 }
 
 fn sysctl_path(name: &str) -> Result<String, String> {

@@ -126,7 +126,8 @@ impl Core {
     fn make_group(&self, record: &ContainerRecord) -> CallResult<()> {
         let security = process::security(&record.config);
         let group = self.group(record);
-        group.create().map_err(|e| failed("making the container's control groups", e))?;
+        let cpuset = !record.resources.cpuset_cpus.is_empty() || !record.resources.cpuset_mems.is_empty();
+        group.create(cpuset).map_err(|e| failed("making the container's control groups", e))?;
         group.limit(&record.resources).map_err(|e| failed("setting the container's limits", e))?;
         let rules = if security.privileged { DeviceRules::everything() } else { self.device_rules(record)? };
         // Inside another container, the outer one may forbid to change device rules; its own then hold.
@@ -159,7 +160,7 @@ impl Core {
         let own_shm = mounts.iter().any(|mount| mount.target == "/dev/shm");
         let shm = match options.ipc() {
             NamespaceMode::Node => PathBuf::from("/dev/shm"),
-            _ => self.places.sandbox(&sandbox.id).join("shm"),
+            _ => self.places.shm(&sandbox.id),
         };
         let namespaces = ["net", "ipc", "uts"].map(|kind| self.places.namespace(&sandbox.id, kind));
         let devices = record.config.devices.iter();

@@ -53,7 +53,7 @@ pub(crate) fn populate(root: &Root, spec: &ContainerSpec) -> Result<(), Failure>
     for device in &spec.devices {
         make(root, device)?;
     }
-    rustix::process::umask(Mode::from_raw_mode(0o022));
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
     Ok(())
 }
 

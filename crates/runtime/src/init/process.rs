@@ -5,7 +5,7 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
-use rustix::fs::{Gid as FileGid, Uid as FileUid};
+use rustix::fs::{Gid as FileGid, Mode, Uid as FileUid};
 use rustix::process::{Gid, Uid};
 
 use super::user::User;
@@ -15,6 +15,8 @@ use crate::sys;
 
 /// The highest capability that we know (CAP_CHECKPOINT_RESTORE).
 const LAST_CAPABILITY: u64 = 40;
+/// What files of containers are not made with, unless the program says otherwise.
+const UMASK: Mode = Mode::from_raw_mode(0o022);
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Enters every cgroup that the spec names.
@@ -27,7 +29,7 @@ pub(crate) fn enter_cgroups(spec: &ProcessSpec) -> Result<(), Failure> {
 
 /// Sets `oom_score_adj`; without CAP_SYS_RESOURCE a lower one than ours is refused, and we carry on.
 pub(crate) fn set_oom_score(spec: &ProcessSpec, control: &Control) -> Result<(), Failure> {
-    let Some(score) = spec.oom_score_adj else { return Ok(()) };
+    let score = spec.oom_score_adj;
     if let Err(error) = fs::write("/proc/self/oom_score_adj", score.to_string()) {
         control.warn(format!("cannot set oom_score_adj to {score}: {error}; the node's own value stays"));
     }
@@ -36,6 +38,7 @@ pub(crate) fn set_oom_score(spec: &ProcessSpec, control: &Control) -> Result<(),
 
 /// Becomes the program.
 pub(crate) fn run(spec: &ProcessSpec, user: &mut User, stdio: Stdio) -> Result<Never, Failure> {
+    rustix::process::umask(UMASK);
     own(&stdio, user);
     for (number, fd) in stdio.iter().enumerate() {
         sys::dup_to(fd, number as i32).doing(|| "setting up standard streams".to_owned())?;

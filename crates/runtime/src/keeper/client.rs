@@ -33,6 +33,8 @@ pub(crate) enum KeeperError {
 }
 
 type Waiting = Arc<Mutex<HashMap<u64, mpsc::Sender<(Answer, Vec<OwnedFd>)>>>>;
+type Answers = mpsc::Receiver<(Answer, Vec<OwnedFd>)>;
+
 /// What the keeper tells unasked.
 pub(crate) enum News {
     /// The process with this id has ended.
@@ -122,20 +124,9 @@ impl Keeper {
 
     fn call(&self, request: Request, fds: &[BorrowedFd<'_>]) -> Result<(Answer, Vec<OwnedFd>), KeeperError> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let (sender, answers) = mpsc::channel();
-        let waiting = {
-            let mut slot = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-            let connection = match slot.take() {
-                Some(connection) if !connection.ended() => connection,
-                _ => self.connect()?,
-            };
-            lock(&connection.waiting).insert(number, sender);
-            let sent = send(&connection.socket, &Numbered { number, message: request }, fds);
-            let waiting = connection.waiting.clone();
-            *slot = sent.is_ok().then_some(connection);
-            sent?;
-            waiting
-        };
+        let message = Numbered { number, message: request };
+        // The second time is for a keeper that ended since we last spoke to it.
+        let (waiting, answers) = self.ask(&message, fds).or_else(|_| self.ask(&message, fds))?;
         let answer = answers.recv_timeout(ANSWER_LIMIT);
         lock(&waiting).remove(&number);
         match answer {
@@ -143,6 +134,26 @@ impl Keeper {
             Ok(answer) => Ok(answer),
             Err(_) => Err(KeeperError::Gone),
         }
+    }
+
+    /// Sends a question; gives the place where its answer will arrive.
+    fn ask(
+        &self,
+        message: &Numbered<Request>,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(Waiting, Answers), KeeperError> {
+        let (sender, answers) = mpsc::channel();
+        let mut slot = lock(&self.connection);
+        let connection = match slot.take() {
+            Some(connection) if !connection.ended() => connection,
+            _ => self.connect()?,
+        };
+        lock(&connection.waiting).insert(message.number, sender);
+        // A connection that fails is not put back.
+        send(&connection.socket, message, fds)?;
+        let waiting = connection.waiting.clone();
+        *slot = Some(connection);
+        Ok((waiting, answers))
     }
 
     fn connect(&self) -> Result<Connection, KeeperError> {
@@ -159,7 +170,7 @@ impl Keeper {
         std::thread::Builder::new()
             .name("keeper".to_owned())
             .stack_size(256 * 1024)
-            .spawn(move || listen(&socket, &waiting, &on_news))?;
+            .spawn(move || listen(socket, &waiting, &on_news))?;
         Ok(connection)
     }
 }
@@ -180,8 +191,8 @@ fn unexpected(answer: Answer) -> KeeperError {
 }
 
 /// Hands answers to whoever waits for them and news to `on_news`, until the keeper is gone.
-fn listen(socket: &Arc<OwnedFd>, waiting: &Waiting, on_news: &OnNews) {
-    while let Ok(Some((answer, fds))) = receive::<Numbered<Answer>>(socket) {
+fn listen(socket: Arc<OwnedFd>, waiting: &Waiting, on_news: &OnNews) {
+    while let Ok(Some((answer, fds))) = receive::<Numbered<Answer>>(&socket) {
         match answer.message {
             Answer::Exited { id, record } => on_news(News::Exited(id, record)),
             message => {
@@ -191,6 +202,8 @@ fn listen(socket: &Arc<OwnedFd>, waiting: &Waiting, on_news: &OnNews) {
             }
         }
     }
+    // First, so that whoever hears the news finds the connection ended.
+    drop(socket);
     lock(waiting).clear();
     on_news(News::Lost);
 }

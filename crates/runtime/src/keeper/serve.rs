@@ -18,6 +18,8 @@ use crate::sys::{self, Forked};
 
 /// Runtimes connected at one time: the running one, and its successor while they change over.
 const CLIENT_LIMIT: usize = 4;
+/// What kubelet's documentation gives node daemons.
+const OOM_SCORE: &str = "-999";
 /// Descriptors at the head of a spawn message: spec, control, stdin, stdout, stderr.
 const STANDARD_FDS: usize = 5;
 
@@ -57,6 +59,8 @@ impl Keeper {
     fn new(listener: OwnedFd) -> io::Result<Self> {
         sys::prctl(libc::PR_SET_DUMPABLE, 0, 0)?;
         sys::default_signals();
+        // The kernel should look for memory elsewhere first; where it does not let us say so, we do without.
+        let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE);
         // Orphans of containers in the node's pid namespace come to us instead of to the system's init.
         sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0)?;
         let signals = sys::child_signals()?;

@@ -198,7 +198,7 @@ impl Network {
         self.apply(&inner).inspect_err(|_| inner.host_ports.truncate(before))
     }
 
-    /// Gives back what a sandbox held.
+    /// Gives back a sandbox's interface and address.
     pub(crate) fn release(&self, address: Option<Ipv4Addr>, veth: Option<&str>) {
         if let Some(veth) = veth {
             match Netlink::open().and_then(|netlink| netlink.delete(veth)) {
@@ -208,16 +208,29 @@ impl Network {
                 _ => {}
             }
         }
-        let Some(address) = address else { return };
+        if let Some(address) = address {
+            self.inner().used.remove(&address);
+        }
+    }
+
+    /// Closes the host ports that lead to an address.
+    pub(crate) fn close_ports(&self, address: Option<Ipv4Addr>) {
         let mut inner = self.inner();
-        inner.used.remove(&address);
         let before = inner.host_ports.len();
-        inner.host_ports.retain(|port| port.pod_ip != address);
+        inner.host_ports.retain(|port| Some(port.pod_ip) != address);
         if inner.host_ports.len() != before
             && let Err(error) = self.apply(&inner)
         {
             tracing::warn!(%error, "host ports of a removed pod stay");
         }
+    }
+
+    /// Removes an interface; one that is gone already is fine.
+    fn delete_link(&self, netlink: &Netlink, name: &str) -> io::Result<()> {
+        netlink.delete(name).or_else(|error| match error.raw_os_error() {
+            Some(libc::ENODEV) => Ok(()),
+            _ => Err(error),
+        })
     }
 
     /// Removes the bridge with every port of it, and the rules.
@@ -227,12 +240,9 @@ impl Network {
         for port in
             fs::read_dir(format!("/sys/class/net/{}/brif", self.bridge)).into_iter().flatten().flatten()
         {
-            netlink.delete(&port.file_name().to_string_lossy())?;
+            self.delete_link(&netlink, &port.file_name().to_string_lossy())?;
         }
-        match netlink.delete(&self.bridge) {
-            Err(error) if error.raw_os_error() != Some(libc::ENODEV) => return Err(error),
-            _ => {}
-        }
+        self.delete_link(&netlink, &self.bridge)?;
         if inner.cidr.is_some() {
             rules::remove(&self.table)?;
             forwarding::forget(&self.bridge)?;

@@ -43,6 +43,7 @@ async fn limits_are_set_and_changed() {
         memory_limit_in_bytes: 32 << 20,
         cpu_quota: 20_000,
         cpu_period: 100_000,
+        cpuset_cpus: "0".into(),
         ..Default::default()
     };
     let request = UpdateContainerResourcesRequest {
@@ -52,6 +53,7 @@ async fn limits_are_set_and_changed() {
     };
     world.client.update_container_resources(request).await.expect("updated");
     assert_eq!(read("memory/memory.limit_in_bytes", "memory.max").await, "33554432");
+    assert_eq!(world.exec(&id, "grep Cpus_allowed_list /proc/1/status | cut -f2").await.1, "0\n");
     let kept = world.status(&id).await.resources.and_then(|r| r.linux).expect("resources");
     assert_eq!((kept.memory_limit_in_bytes, kept.cpu_shares, kept.cpu_quota), (32 << 20, 512, 20_000));
     let (_, text, _) = world.exec(&id, "touch /sys/fs/cgroup/x 2>&1; echo $?").await;

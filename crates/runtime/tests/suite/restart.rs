@@ -124,3 +124,18 @@ async fn purge_leaves_nothing() {
     assert_eq!(std::fs::read_dir(world.path("root/layers")).map_or(0, Iterator::count), 0);
     world.restart().await;
 }
+
+#[tokio::test]
+async fn terminals_outlive_the_runtime() {
+    let mut world = World::new().await;
+    let sandbox = world.sandbox().await;
+    let script = "echo up; while [ ! -e /go ]; do sleep 0.02; done; test -t 0 && echo still; exit 3";
+    let id = world.launch(&sandbox, shell(script).with(|c| (c.tty, c.stdin) = (true, true))).await;
+    world.wait_log("main", "up").await;
+    world.crash();
+    world.restart().await;
+    let (code, _, _) = world.exec(&id, "touch /go").await;
+    assert_eq!(code, 0);
+    assert_eq!(world.wait_exited(&id).await.exit_code, 3);
+    assert!(world.log("main").contains("still"), "{}", world.log("main"));
+}
