@@ -53,6 +53,11 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MAX_CONNECTIONS: usize = 20_000;
 /// Streams of one HTTP/2 connection.
 pub const MAX_HTTP2_STREAMS: u32 = 1000;
+/// Bytes of one request's body that a client may send before we have read them.
+pub const HTTP2_STREAM_WINDOW: u32 = 1 << 20;
+/// The same for a connection. Half of it is also how much framing overhead of small bodies a connection may have waiting
+/// before it is taken for an attack, so hundreds of clients on one connection need more than the default of 64 KiB.
+pub const HTTP2_CONNECTION_WINDOW: u32 = 4 << 20;
 /// Versions of one custom resource that are served.
 pub const MAX_CRD_VERSIONS: usize = 64;
 /// OpenAPI documents that are kept.

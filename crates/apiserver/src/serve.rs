@@ -2,7 +2,8 @@
 //! end.
 
 use crate::limits::{
-    DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, MAX_HEADER_LINES, MAX_HEADERS, MAX_HTTP2_STREAMS,
+    DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HTTP2_CONNECTION_WINDOW, HTTP2_STREAM_WINDOW, MAX_CONNECTIONS,
+    MAX_HEADER_LINES, MAX_HEADERS, MAX_HTTP2_STREAMS,
 };
 use crate::server::ApiServer;
 use crate::stage::Peer;
@@ -128,7 +129,8 @@ impl ApiServer {
             .max_concurrent_streams(MAX_HTTP2_STREAMS)
             .max_header_list_size(u32::try_from(MAX_HEADERS).unwrap_or(u32::MAX))
             .keep_alive_interval(Some(Duration::from_secs(30)))
-            .adaptive_window(true);
+            .initial_stream_window_size(HTTP2_STREAM_WINDOW)
+            .initial_connection_window_size(HTTP2_CONNECTION_WINDOW);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         // A client that goes away is no fault of the server.
         let _ = watcher.watch(connection).await;
