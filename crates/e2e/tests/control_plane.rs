@@ -42,13 +42,15 @@ fn apply_client_and_server_side() {
     };
     assert!(c.apply(&manifest(1)).contains("deployment.apps/web created"));
     assert!(c.apply(&manifest(1)).contains("deployment.apps/web unchanged"));
-    let server = ["apply", "--server-side", "-f", "-"];
+    // As `kubectl` itself it may take over what client-side apply set; as somebody else it may not.
+    let server = ["apply", "--server-side", "--field-manager=other", "-f", "-"];
     let conflict = c.kubectl_with(&server, &manifest(3)).fails();
     assert!(
         conflict.contains(r#"conflict with "kubectl-client-side-apply" using apps/v1: .spec.replicas"#),
         "{conflict}"
     );
-    c.kubectl_with(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &manifest(3)).ok();
+    c.kubectl_with(&["apply", "--server-side", "-f", "-"], &manifest(2)).ok();
+    c.kubectl_with(&[&server[..], &["--force-conflicts"]].concat(), &manifest(3)).ok();
     assert_eq!(c.kubectl(&["get", "deploy", "web", "-o", "jsonpath={.spec.replicas}"]).ok(), "3");
     eventually("replicas", || {
         let n = c.kubectl(&["get", "pods", "-l", "app=web", "-o", "name"]).ok().lines().count();
