@@ -5,7 +5,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use super::{Container, Core, Sandbox, lock, sandbox};
 use crate::logs::{ContainerIo, Ends, Log};
@@ -26,8 +26,8 @@ impl Core {
             let _ = fs::remove_dir_all(self.places.layer(&id));
         }
         self.adopt_sandboxes(sandboxes);
-        let any_running = containers.iter().any(|c| c.phase == Phase::Running && c.boot == self.boot);
-        let children = if any_running { self.keeper.list().unwrap_or_default() } else { HashMap::new() };
+        let alive = containers.iter().any(|c| c.phase != Phase::Exited && c.boot == self.boot);
+        let children = if alive { self.keeper.list().unwrap_or_default() } else { HashMap::new() };
         for record in containers {
             self.adopt_container(record, &children);
         }
@@ -62,9 +62,13 @@ impl Core {
         let (id, pid, ticks) = (record.id.clone(), record.pid, record.start_ticks);
         let container = Container::new(record);
         lock(&self.containers).insert(id.clone(), container.clone());
-        if phase == Phase::Created {
+        if phase == Phase::Created && same_boot {
             // A child that was about to become this container has nobody to tell; it is started anew if asked.
+            if let Some(pid) = children.get(&id).copied().and_then(Pid::from_raw) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
             self.group(&container.record()).kill();
+            self.keeper.forget(&id);
         }
         if phase != Phase::Running {
             return;

@@ -232,6 +232,8 @@ impl Core {
             let container = container.record().id;
             self.remove_container(&container)?;
         }
+        // Gone already, unless a crash of ours cut the stop off.
+        let _ = rustix::mount::unmount(self.places.mounts(&id), UnmountFlags::DETACH);
         match fs::remove_dir_all(self.places.sandbox(&id)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(failed("removing the sandbox's files", error));

@@ -139,3 +139,40 @@ async fn terminals_outlive_the_runtime() {
     assert_eq!(world.wait_exited(&id).await.exit_code, 3);
     assert!(world.log("main").contains("still"), "{}", world.log("main"));
 }
+
+#[tokio::test]
+async fn crashes_at_any_moment_leave_nothing_behind() {
+    const ROUNDS: u64 = 12;
+    let mut world = World::with_network().await;
+    for round in 0..ROUNDS {
+        let config = world.sandbox_config(|c| set_namespaces(c, |o| o.network = NamespaceMode::Pod.into()));
+        let life = async {
+            let request = RunPodSandboxRequest { config: Some(config.clone()), ..Default::default() };
+            let id = world.client.run_pod_sandbox(request).await?.pod_sandbox_id;
+            let sandbox = (id.clone(), config.clone());
+            let container = world.create(&sandbox, shell("exec sleep 1000")).await?;
+            world.start(&container).await?;
+            world.client.stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: id }).await
+        };
+        // Later in the life of a pod with every round.
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(1 + round * 4), life).await;
+        world.crash();
+        world.restart().await;
+    }
+    let known = world.client.list_pod_sandbox(Default::default()).await.expect("a list").items;
+    for sandbox in known {
+        let request = RemovePodSandboxRequest { pod_sandbox_id: sandbox.id };
+        world.client.remove_pod_sandbox(request).await.expect("removed");
+    }
+    assert_eq!(world.client.list_containers(Default::default()).await.expect("a list").containers, []);
+    // The bridge and its table stay; interfaces go in their own time.
+    let bridge = format!("/sys/class/net/ic-{}/brif", world.instance);
+    let only_bridge = || {
+        let left = world
+            .leftovers()
+            .into_iter()
+            .filter(|l| !l.contains(&format!("-{}", world.instance)) || l.starts_with("process"));
+        left.count() == 0 && std::fs::read_dir(&bridge).map_or(0, Iterator::count) == 0
+    };
+    wait("nothing is left", || async { only_bridge() }).await;
+}
