@@ -64,6 +64,12 @@ impl Claims {
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
+    /// The number of the ranges that this cluster has, as written down by [`Claims::take`].
+    pub(crate) fn of(&self, dir: &DataDir) -> Option<u8> {
+        (0..MAX_CLUSTERS)
+            .find(|i| fs::read_to_string(self.path(*i)).is_ok_and(|p| Path::new(&p) == dir.root()))
+    }
+
     /// Gives the ranges back.
     pub(crate) fn release(&self, ranges: Ranges, dir: &DataDir) {
         let path = self.path(ranges.index());

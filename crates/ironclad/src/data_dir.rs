@@ -44,6 +44,18 @@ impl DataDir {
         self.root.join("cluster.json").exists()
     }
 
+    /// Whether the folder looks like a cluster's: `up` or `image import` made it. Nothing else is ever purged.
+    pub(crate) fn is_ours(&self) -> bool {
+        [self.cluster_file(), self.images(), self.root.join("lock")].iter().any(|p| p.exists())
+    }
+
+    /// Everything that a cluster makes in its folder; what says that it is one comes last.
+    pub(crate) fn contents(&self) -> Vec<PathBuf> {
+        let names = ["kubelet", "log", "volumes", "store", "pki", "kubeconfig", "runtime", "cluster.part"];
+        let last = ["cluster.json", "lock"];
+        names.iter().chain(&last).map(|name| self.root.join(name)).collect()
+    }
+
     /// Makes the folder, for its owner alone.
     pub(crate) fn create(&self) -> Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root).with_context(|| {
@@ -55,7 +67,7 @@ impl DataDir {
     pub(crate) fn lock(&self) -> Result<Lock> {
         let path = self.root.join("lock");
         let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let file = file.as_mut().map_err(|e| anyhow::anyhow!("cannot open {}: {e}", path.display()))?;
+        let file = file.as_mut().map_err(|e| self.refused(&path, e))?;
         if rustix::fs::flock(&*file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut holder = String::new();
             let _ = file.read_to_string(&mut holder);
@@ -75,6 +87,18 @@ impl DataDir {
             .and_then(|()| write!(file, "{}", std::process::id()));
         written.with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Lock { _file: file.try_clone().context("cannot keep the lock")? })
+    }
+
+    /// Why a file of the cluster can't be opened, with what to do where another user owns it.
+    pub(crate) fn refused(&self, path: &Path, error: &std::io::Error) -> anyhow::Error {
+        match error.kind() {
+            std::io::ErrorKind::PermissionDenied => anyhow::anyhow!(
+                "the cluster in {} is another user's: {} may not be opened; act as that user (sudo for root's), or name another folder with --data-dir",
+                self.root.display(),
+                path.display()
+            ),
+            _ => anyhow::anyhow!("cannot open {}: {error}", path.display()),
+        }
     }
 
     /// The process that holds the folder, if one does.

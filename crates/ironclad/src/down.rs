@@ -19,19 +19,31 @@ const PACE: Duration = Duration::from_millis(20);
 pub(crate) fn run(flags: Down) -> Result<()> {
     crate::progress::start_logging();
     let dir = DataDir::new(flags.cluster.data_dir)?;
-    if !dir.root().exists() {
+    // Removing what is no cluster would cost a user who mistyped the folder everything in it.
+    if !dir.is_ours() {
         bail!("there is no cluster in {}", dir.root().display());
     }
     stop_server(&dir)?;
     let _lock = dir.lock()?;
-    let cluster = Cluster::load(&dir)?;
     let root = rustix::process::geteuid().is_root();
+    let cluster = match Cluster::load(&dir) {
+        Ok(cluster) => cluster,
+        Err(e) if flags.purge => {
+            tracing::warn!("{e:#}; it is removed all the same");
+            let ranges = if root { Claims::open()?.of(&dir) } else { None };
+            Some(Cluster::unknown(ranges.unwrap_or(0)))
+        }
+        Err(e) => return Err(e),
+    };
     if let Some(cluster) = cluster.filter(|_| root) {
         stop_node(&dir, &cluster, flags.purge)?;
     }
     if flags.purge {
-        remove(&dir)?;
+        let others = remove(&dir)?;
         println!("nothing of the cluster in {} is left", dir.root().display());
+        if others > 0 {
+            println!("files there that are not the cluster's were not touched: {others}");
+        }
     } else {
         println!("the cluster in {} is stopped; its data is kept", dir.root().display());
     }
@@ -82,12 +94,15 @@ fn stop_node(dir: &DataDir, cluster: &Cluster, purge: bool) -> Result<()> {
     Ok(())
 }
 
-/// Unmounts what is mounted below the cluster's folders, then removes them.
-fn remove(dir: &DataDir) -> Result<()> {
+/// Unmounts what is mounted below the cluster's folders, then removes what the cluster made there. Gives how many
+/// entries that are not the cluster's stay in the data directory.
+fn remove(dir: &DataDir) -> Result<usize> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let mut below: Vec<&str> = mounts.lines().filter_map(|l| l.split(' ').nth(1)).collect();
     below.retain(|m| {
-        [dir.root().to_path_buf(), dir.run()].iter().any(|d| std::path::Path::new(m).starts_with(d))
+        // The data directory itself may be a disk that its owner mounted there.
+        let (m, run) = (std::path::Path::new(m), dir.run());
+        m.starts_with(&run) || (m.starts_with(dir.root()) && m != dir.root())
     });
     // The deepest first.
     below.sort_by_key(|m| std::cmp::Reverse(m.len()));
@@ -95,13 +110,20 @@ fn remove(dir: &DataDir) -> Result<()> {
         rustix::mount::unmount(mount, rustix::mount::UnmountFlags::DETACH)
             .with_context(|| format!("cannot unmount {mount}"))?;
     }
-    for folder in [dir.run(), dir.root().to_path_buf()] {
-        match fs::remove_dir_all(&folder) {
+    for path in [vec![dir.run()], dir.contents()].concat() {
+        let is_dir = path.symlink_metadata().is_ok_and(|m| m.is_dir());
+        let removed = if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        match removed {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(e).with_context(|| format!("cannot remove {}", folder.display()));
+                return Err(e).with_context(|| format!("cannot remove {}", path.display()));
             }
             _ => {}
         }
     }
-    Ok(())
+    let others = fs::read_dir(dir.root()).map_or(0, Iterator::count);
+    if others == 0 {
+        // A disk that is mounted there stays, empty.
+        let _ = fs::remove_dir(dir.root());
+    }
+    Ok(others)
 }

@@ -87,7 +87,7 @@ impl Cluster {
         let path = dir.cluster_file();
         match std::fs::read(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
+            Err(e) => Err(dir.refused(&path, &e)),
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| {
                 format!(
                     "{} is damaged; restore it, or remove the cluster with `ironclad down --purge`",
@@ -95,6 +95,11 @@ impl Cluster {
                 )
             }),
         }
+    }
+
+    /// What can be said of a cluster whose settings are unreadable: enough to remove it.
+    pub(crate) fn unknown(ranges: u8) -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, FIRST_PORT)), ranges }
     }
 
     /// The cluster of this folder with its API's listener, chosen at the first start. Writes nothing.
