@@ -54,7 +54,11 @@ fn streams(c: &Cluster) {
         ("exec nopod -- id", r#"pods "nopod" not found"#),
     ]);
     assert_eq!(c.run("exec full -c a -- sh -c 'exit 7'").code, 7);
-    assert!(c.on_terminal("exec -it full -c a -- stty size", "").ok().contains("33 101"));
+    // The size comes beside the start of the program, as upstream's does: it may be a moment late.
+    let size =
+        r#"exec -it full -c a -- busybox timeout 30 sh -c "until stty size | grep 101; do sleep 0.1; done""#;
+    let size = c.on_terminal(size, "").ok();
+    assert!(size.contains("33 101"), "{size}");
     let typed = c.on_terminal("exec -it full -c a -- sh", "echo six times seven is $((6*7))\nexit\n").ok();
     assert!(typed.contains("six times seven is 42"), "{typed}");
     let mut attached = c.background("attach -i reads");
