@@ -4,10 +4,13 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use rustix::fs::FlockOperation;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::clock::pause;
 use crate::config::RuntimeConfig;
 use crate::core::Core;
 use crate::service::Service;
@@ -17,6 +20,10 @@ use crate::streaming::StreamServer;
 const WORKERS: usize = 2;
 /// Calls that may block at one time.
 const BLOCKING_THREADS: usize = 256;
+
+/// How long a runtime that was just killed may still hold its lock: a process that it was about to start has a copy.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// Why the runtime could not run.
 #[derive(Debug, thiserror::Error)]
@@ -84,9 +91,14 @@ fn open(tokio: &tokio::runtime::Runtime, config: RuntimeConfig) -> Result<Arc<Co
 fn lock_state(state: &Path) -> Result<fs::File, RuntimeError> {
     fs::create_dir_all(state)?;
     let file = fs::File::create(state.join("lock"))?;
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-        RuntimeError::Open(format!("another runtime serves {}; stop it first", state.display()))
-    })?;
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    while rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if Instant::now() > deadline {
+            let message = format!("another runtime serves {}; stop it first", state.display());
+            return Err(RuntimeError::Open(message));
+        }
+        pause(LOCK_PAUSE);
+    }
     Ok(file)
 }
 

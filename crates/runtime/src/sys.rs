@@ -104,6 +104,12 @@ pub(crate) fn mount_setattr(
     check(done as i32)
 }
 
+/// Closes every descriptor from 3 on: for the start of a process that has opened nothing itself yet.
+pub(crate) fn close_inherited() -> io::Result<()> {
+    // SAFETY: called before anything in this process owns a descriptor other than the standard ones.
+    check(unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) } as i32)
+}
+
 /// Marks every descriptor from `first` on as closed by `exec`.
 pub(crate) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     const CLOSE_RANGE_CLOEXEC: u32 = 4;

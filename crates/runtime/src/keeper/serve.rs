@@ -36,6 +36,7 @@ pub(crate) fn keeper_main() -> ExitCode {
 
 /// Moves the listening socket away from descriptor 0, which children of ours will be given a new meaning of.
 fn listener() -> io::Result<OwnedFd> {
+    sys::close_inherited()?;
     let listener = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     sys::dup_to(fs::File::open("/dev/null")?, 0)?;
     Ok(listener)
