@@ -131,9 +131,14 @@ impl Cluster {
         child.wait().ok().and_then(|s| s.code())
     }
 
-    /// Stops the server as Ctrl-C does; gives its exit code.
+    /// Stops the server as a service manager does; gives its exit code.
     pub fn stop(&mut self) -> Option<i32> {
         self.signal(rustix::process::Signal::TERM)
+    }
+
+    /// Stops the server as Ctrl-C does on its terminal; gives its exit code.
+    pub fn interrupt(&mut self) -> Option<i32> {
+        self.signal(rustix::process::Signal::INT)
     }
 
     /// Kills the server as a power cut does.

@@ -62,6 +62,11 @@ impl Program {
         Self { path: name.into(), env: Vec::new() }
     }
 
+    /// A program of this machine, found along PATH.
+    pub fn at(name: &str) -> Self {
+        Self { path: name.into(), env: Vec::new() }
+    }
+
     /// With a variable in its environment.
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.env.push((name.to_owned(), value.into()));
