@@ -261,6 +261,10 @@ impl Round<'_> {
             }
             return self.local.starting.contains(&c.name);
         }
+        // Its start is already counted as the last one: it would seem to wait for the next.
+        if self.local.starting.contains(&c.name) {
+            return true;
+        }
         if self.in_crash_backoff(c, role, latest.as_ref()) {
             return false;
         }
@@ -360,6 +364,7 @@ impl Round<'_> {
         let message = format!("{text}: {}", error.text);
         if !std::mem::replace(&mut error.told, true) {
             self.plan.notes.push(Note::normal("BackOff", text).of(role, &c.name));
+            self.plan.notes.push(Note::warning("Failed", "Error: ImagePullBackOff").of(role, &c.name));
         }
         self.local.waiting.insert(c.name.clone(), Waiting { reason: "ImagePullBackOff".into(), message });
     }

@@ -330,6 +330,7 @@ fn an_image_that_cannot_be_pulled_is_tried_again() {
         shown @5s
         > image c LookOnly
           event BackOff: Back-off pulling image "img:1"
+          event! Failed: Error: ImagePullBackOff
           Pending ++--+ c=waiting(ImagePullBackOff)
           wait 5s
         again @10s
