@@ -78,7 +78,10 @@ impl Queue {
 
     /// Something changed that may help: parked pods are tried again as soon as their back-off is over.
     pub fn wake(&mut self, now: Timestamp) {
-        let parked: Vec<Key> = self.pods.iter().filter(|(_, w)| w.parked).map(|(k, _)| k.clone()).collect();
+        let mut parked: Vec<Key> =
+            self.pods.iter().filter(|(_, w)| w.parked).map(|(k, _)| k.clone()).collect();
+        // In an order: the same events must lead to the same decisions.
+        parked.sort();
         for key in parked {
             if let Some(w) = self.remove(&key) {
                 self.place(key, Waiting { parked: false, ..w }, now);

@@ -8,11 +8,11 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use meta::UserInfo;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use stdx::Rng;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 
 /// Kinds of calls that a report shows.
@@ -50,7 +50,9 @@ impl Dice {
 /// The server that stands at the moment, and which life of it this is.
 pub(crate) struct Cell {
     server: Mutex<Option<Arc<ApiServer>>>,
-    life: watch::Sender<u64>,
+    life: AtomicU64,
+    /// Wakes, in order, whoever would hear that a life ended. (tokio's `watch` wakes in a random order.)
+    ended: Notify,
     /// Whether the world is still wild.
     wild: AtomicBool,
     /// UIDs of objects whose creation was acknowledged.
@@ -61,15 +63,22 @@ pub(crate) struct Cell {
 
 impl Cell {
     pub(crate) fn new() -> Arc<Self> {
-        let life = watch::Sender::new(0);
         let (server, acknowledged, calls) = (Mutex::new(None), Mutex::new(Vec::new()), Mutex::default());
-        Arc::new(Self { server, life, wild: AtomicBool::new(true), acknowledged, calls })
+        let (life, ended) = (AtomicU64::new(0), Notify::new());
+        Arc::new(Self { server, life, ended, wild: AtomicBool::new(true), acknowledged, calls })
     }
 
     /// Puts another server there; none: it is down. Whatever was open breaks.
     pub(crate) fn put(&self, server: Option<Arc<ApiServer>>) {
-        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
-        self.life.send_modify(|n| *n += 1);
+        self.life.fetch_add(1, Ordering::Relaxed);
+        // Before the old server is dropped, which wakes its watches in no order.
+        self.ended.notify_waiters();
+        let old = std::mem::replace(&mut *self.server.lock().unwrap_or_else(PoisonError::into_inner), server);
+        drop(old);
+    }
+
+    fn life(&self) -> u64 {
+        self.life.load(Ordering::Relaxed)
     }
 
     fn get(&self) -> Option<Arc<ApiServer>> {
@@ -139,8 +148,7 @@ impl Transport for Way {
             let Some(server) = cell.get() else {
                 return Err(TransportError::unsent("connection refused"));
             };
-            let life = cell.life.subscribe();
-            let born = *life.borrow();
+            let born = cell.life();
             let create = request.method() == http::Method::POST;
             let is_watch = request.uri().query().is_some_and(|q| q.contains("watch=true"));
             let response = server.transport(user).call(request).await?;
@@ -148,14 +156,14 @@ impl Transport for Way {
                 cell.count(format!("{} {line}", response.status().as_u16()));
             }
             sleep(millis(&dice)).await;
-            if *life.borrow() != born {
+            if cell.life() != born {
                 return Err(TransportError::broken("the server went away"));
             }
             if wild && dice.chance(weather.loss) {
                 return Err(TransportError::broken("the answer was lost"));
             }
             if is_watch && response.status().is_success() {
-                return Ok(response.map(|body| laggy(body, cell, life, dice, weather)));
+                return Ok(response.map(|body| laggy(body, cell, born, dice, weather)));
             }
             if create && response.status().is_success() { note(&cell, response).await } else { Ok(response) }
         })
@@ -181,19 +189,15 @@ async fn note(cell: &Cell, response: http::Response<Body>) -> Result<http::Respo
 }
 
 /// The frames of a watch, each late by chance, in order, until it breaks.
-fn laggy(
-    mut body: Body,
-    cell: Arc<Cell>,
-    mut life: watch::Receiver<u64>,
-    dice: Dice,
-    weather: Weather,
-) -> Body {
+fn laggy(mut body: Body, cell: Arc<Cell>, born: u64, dice: Dice, weather: Weather) -> Body {
     let (sink, source) = mpsc::channel::<Result<Frame<Bytes>, TransportError>>(IN_FLIGHT);
     tokio::spawn(async move {
-        loop {
+        let mut ended = std::pin::pin!(cell.ended.notified());
+        ended.as_mut().enable();
+        while cell.life() == born {
             let frame = tokio::select! {
                 biased;
-                _ = life.changed() => None,
+                () = &mut ended => None,
                 () = sink.closed() => return,
                 frame = body.frame() => frame,
             };

@@ -6,7 +6,7 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[test]
 fn all_seeds_hold() {
-    let (first, count) = (number("IRONCLAD_SIM_FIRST", 0), number("IRONCLAD_SIM_SEEDS", 20));
+    let (first, count) = (number("IRONCLAD_SIM_FIRST", 0), number("IRONCLAD_SIM_SEEDS", 200));
     let report = sim::run(first, count);
     println!("{report}");
     assert!(report.failed.is_empty(), "{report}");
