@@ -131,6 +131,14 @@ impl Group {
         }
     }
 
+    /// Removes the group where nothing is in it.
+    pub(crate) fn remove_if_empty(&self) {
+        for place in &self.places {
+            // Refused by the kernel as long as it has a process or a group below it.
+            let _ = fs::remove_dir(&place.directory);
+        }
+    }
+
     /// Removes the group with all that containers made below it; kills what is still inside.
     pub(crate) fn remove(&self) -> io::Result<()> {
         let deadline = Instant::now() + REMOVAL_LIMIT;
@@ -156,7 +164,10 @@ impl Place {
         match fs::create_dir(&self.directory) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::NotFound => self.create_parents()?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                // Another cluster of this machine may remove a parent that looked empty to it: once more then.
+                self.create_parents().or_else(|_| self.create_parents())?;
+            }
             Err(error) => return Err(error),
         }
         self.prepare(&self.directory)

@@ -22,6 +22,11 @@ impl Group {
         write(directory, file, &value.to_string())
     }
 
+    /// Bounds the group's processes and threads, where the machine can count them.
+    pub(crate) fn limit_pids(&self, max: u32) -> io::Result<()> {
+        if self.has("pids", "pids.max") { self.set("pids", "pids.max", max) } else { Ok(()) }
+    }
+
     fn limit_v1(&self, r: &LinuxContainerResources) -> io::Result<()> {
         if r.cpu_shares > 0 {
             self.set("cpu", "cpu.shares", r.cpu_shares)?;

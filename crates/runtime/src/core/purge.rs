@@ -5,6 +5,9 @@ use std::io;
 
 use super::{CallResult, Core, failed, lock};
 
+/// What kubelets name as parents of pods' groups, the deepest first; clusters on one machine share them.
+const SHARED_GROUPS: [&str; 3] = ["/kubepods/burstable", "/kubepods/besteffort", "/kubepods"];
+
 impl Core {
     /// Ends every container and sandbox; records stay.
     pub(crate) fn stop_all(&self) -> CallResult<()> {
@@ -18,6 +21,7 @@ impl Core {
         ids.iter().try_for_each(|id| self.remove_sandbox(id))?;
         let orphans: Vec<_> = lock(&self.containers).keys().cloned().collect();
         orphans.iter().try_for_each(|id| self.remove_container(id))?;
+        SHARED_GROUPS.iter().for_each(|path| self.cgroups.group(path).remove_if_empty());
         self.network.purge().map_err(|e| failed("removing the pod network", e))?;
         self.keeper.quit();
         self.empty_trash();

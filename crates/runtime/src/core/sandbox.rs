@@ -226,7 +226,8 @@ impl Core {
             Err(error) if error.is_not_found() => return Ok(()),
             other => other?,
         };
-        let id = sandbox.record().id;
+        let record = sandbox.record();
+        let id = record.id;
         self.stop_sandbox(&id)?;
         for container in self.containers_of(&id) {
             let container = container.record().id;
@@ -241,6 +242,11 @@ impl Core {
             _ => {}
         }
         lock(&self.sandboxes).remove(&id);
+        let parent = record.config.linux.map(|linux| linux.cgroup_parent).unwrap_or_default();
+        // The pod's own group was made with its first container's; nobody else removes it.
+        if parent.rsplit('/').next().is_some_and(|name| name.starts_with("pod")) {
+            self.cgroups.group(&parent).remove_if_empty();
+        }
         Ok(())
     }
 }

@@ -19,6 +19,10 @@ use crate::logs::{ContainerIo, Ends, Log};
 use crate::spec::{ChildSpec, ContainerSpec, DeviceSpec, MountSpec, Propagation};
 use crate::state::{ContainerRecord, Phase, SandboxRecord, start_ticks};
 
+/// Processes and threads that a container may have unless its node agent says otherwise (CRI-O's `pids_limit` as
+/// OpenShift sets it). Upstream's kubelet sets no limit, and one fork bomb takes the whole node's process ids.
+const PIDS_LIMIT: u32 = 4096;
+
 /// The child's side of its standard streams, and ours.
 pub(super) struct Streams {
     pub child: [OwnedFd; 3],
@@ -129,6 +133,9 @@ impl Core {
         let cpuset = !record.resources.cpuset_cpus.is_empty() || !record.resources.cpuset_mems.is_empty();
         group.create(cpuset).map_err(|e| failed("making the container's control groups", e))?;
         group.limit(&record.resources).map_err(|e| failed("setting the container's limits", e))?;
+        if !record.resources.unified.contains_key("pids.max") {
+            group.limit_pids(PIDS_LIMIT).map_err(|e| failed("limiting the container's processes", e))?;
+        }
         let rules = if security.privileged { DeviceRules::everything() } else { self.device_rules(record)? };
         // Inside another container, the outer one may forbid to change device rules; its own then hold.
         if let Err(error) = group.restrict_devices(&rules) {

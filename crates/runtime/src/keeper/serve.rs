@@ -72,12 +72,13 @@ impl Keeper {
     fn run(mut self) -> io::Result<()> {
         while !(self.quitting && self.children.is_empty()) {
             let ready = self.wait()?;
-            if ready[1] {
-                self.reap();
-            }
-            // Clients from the back, so that removing one leaves the others' places alone.
+            // Clients first, because telling them of ends may remove some; from the back, so that removing one leaves
+            // the others' places alone.
             for index in (0..ready.len() - 2).rev().filter(|i| ready[i + 2]) {
                 self.serve(index);
+            }
+            if ready[1] {
+                self.reap();
             }
             if ready[0] {
                 self.accept()?;
@@ -104,7 +105,8 @@ impl Keeper {
     }
 
     fn serve(&mut self, index: usize) {
-        let Ok(Some((request, fds))) = receive::<Numbered<Request>>(&self.clients[index]) else {
+        let Some(client) = self.clients.get(index) else { return };
+        let Ok(Some((request, fds))) = receive::<Numbered<Request>>(client) else {
             self.clients.remove(index);
             return;
         };

@@ -11,6 +11,7 @@ fn main() -> ExitCode {
     if let Some(code) = runtime::init_main(&arguments) {
         return code;
     }
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
     let [_, verb, instance, directory] = arguments.as_slice() else { return ExitCode::FAILURE };
     let directory = Path::new(directory);
     let config = RuntimeConfig {

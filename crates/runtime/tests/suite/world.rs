@@ -301,6 +301,12 @@ impl Drop for World {
     fn drop(&mut self) {
         let _ = self.server.kill();
         let _ = self.server.wait();
+        if std::thread::panicking() {
+            eprintln!(
+                "the runtime said:\n{}",
+                fs::read_to_string(self.path("server.log")).unwrap_or_default()
+            );
+        }
         if self.path("state").exists() {
             self.run_server("purge");
         }
