@@ -18,6 +18,7 @@ mod core;
 mod images;
 mod init;
 mod keeper;
+mod limits;
 mod logs;
 mod net;
 mod run;

@@ -43,6 +43,7 @@ pub enum RuntimeError {
 ///
 /// The process should be the leader of a session of its own. Its `main` must ask [`crate::init_main`] first.
 pub fn run(config: RuntimeConfig) -> Result<(), RuntimeError> {
+    crate::limits::raise_open_files();
     let tokio = tokio_runtime()?;
     let core = open(&tokio, config)?;
     let socket = core.config.socket.clone();

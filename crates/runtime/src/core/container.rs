@@ -143,11 +143,13 @@ impl Core {
     /// Removes what was discarded, by this run or one before.
     pub(super) fn empty_trash(&self) {
         let _one_at_a_time = lock(&self.emptying);
-        match fs::remove_dir_all(self.places.trash()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%error, "files of removed containers stay");
+        for entry in fs::read_dir(self.places.trash()).into_iter().flatten().flatten() {
+            match fs::remove_dir_all(entry.path()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(%error, path = %entry.path().display(), "files of a removed container stay");
+                }
+                _ => {}
             }
-            _ => {}
         }
     }
 

@@ -93,12 +93,15 @@ impl Core {
     /// Goes on without the keeper that started what runs now: containers are watched by their pidfds, and whoever
     /// waits for an exec'd process hears that its end was not seen.
     fn keeper_lost(&self) {
-        tracing::warn!("the keeper process is gone; its containers go on, and are watched without it");
         lock(&self.execs).clear();
         let all: Vec<_> = lock(&self.containers).values().cloned().collect();
         for container in all {
             let pidfd = lock(&container.pidfd).clone();
             let Some(pidfd) = pidfd else { continue };
+            tracing::warn!(
+                container = container.record().id,
+                "the keeper process is gone; watching without it"
+            );
             self.watch(&container, pidfd);
             let (Some(core), Some(io)) = (self.arc(), container.io()) else { continue };
             tokio::task::spawn_blocking(move || core.hold_again(&container, &io));

@@ -25,7 +25,7 @@ impl Core {
         self.network.purge().map_err(|e| failed("removing the pod network", e))?;
         self.keeper.quit();
         self.empty_trash();
-        for directory in [self.places.root.join("layers"), self.places.state.clone()] {
+        for directory in [self.places.root.join("layers"), self.places.trash(), self.places.state.clone()] {
             match fs::remove_dir_all(&directory) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(failed(format!("removing {}", directory.display()), error));

@@ -10,6 +10,7 @@ use rustix::process::{Gid, Uid};
 
 use super::user::User;
 use super::{Control, Doing, Failure, Never, Stdio};
+use crate::limits;
 use crate::spec::{Capabilities, ProcessSpec};
 use crate::sys;
 
@@ -39,6 +40,7 @@ pub(crate) fn set_oom_score(spec: &ProcessSpec, control: &Control) -> Result<(),
 /// Becomes the program.
 pub(crate) fn run(spec: &ProcessSpec, user: &mut User, stdio: Stdio) -> Result<Never, Failure> {
     rustix::process::umask(UMASK);
+    limits::ordinary_open_files();
     own(&stdio, user);
     for (number, fd) in stdio.iter().enumerate() {
         sys::dup_to(fd, number as i32).doing(|| "setting up standard streams".to_owned())?;

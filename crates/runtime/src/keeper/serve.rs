@@ -14,6 +14,7 @@ use super::wire::{ExitRecord, receive, retry, send};
 use super::{Answer, Numbered, Request, Spawn};
 use crate::clock;
 use crate::init;
+use crate::limits;
 use crate::sys::{self, Forked};
 
 /// Runtimes connected at one time: the running one, and its successor while they change over.
@@ -60,6 +61,7 @@ impl Keeper {
     fn new(listener: OwnedFd) -> io::Result<Self> {
         sys::prctl(libc::PR_SET_DUMPABLE, 0, 0)?;
         sys::default_signals();
+        limits::raise_open_files();
         // The kernel should look for memory elsewhere first; where it does not let us say so, we do without.
         let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE);
         // Orphans of containers in the node's pid namespace come to us instead of to the system's init.
@@ -80,8 +82,11 @@ impl Keeper {
             if ready[1] {
                 self.reap();
             }
-            if ready[0] {
-                self.accept()?;
+            if ready[0]
+                && let Err(error) = self.accept()
+            {
+                // Whoever it was tries again; ending here would cost every container its exit code.
+                eprintln!("ironclad keeper: cannot accept a connection: {error}");
             }
         }
         Ok(())

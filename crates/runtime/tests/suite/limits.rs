@@ -39,6 +39,10 @@ async fn limits_are_set_and_changed() {
     assert!(["50000", "50000 100000"].contains(&read("cpu/cpu.cfs_quota_us", "cpu.max").await.as_str()));
     assert_eq!(read("pids/pids.max", "pids.max").await, "50");
     assert_eq!(world.exec(&id, "cat /proc/1/oom_score_adj").await.1, "500\n");
+    assert_eq!(
+        world.exec(&id, "ulimit -Sn; grep 'open files' /proc/1/limits | awk '{print $4}'; umask").await.1,
+        "1024\n1024\n0022\n"
+    );
     let linux = LinuxContainerResources {
         memory_limit_in_bytes: 32 << 20,
         cpu_quota: 20_000,
