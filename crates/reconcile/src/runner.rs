@@ -58,7 +58,7 @@ pub struct Runner {
 }
 
 enum Done {
-    Work(Ticket, Outcome),
+    Work(Ticket, Box<Outcome>),
     Discovered(Option<(Vec<discovery::Discovered>, bool)>),
 }
 
@@ -150,7 +150,8 @@ impl Runner {
             let Some((_, client)) = self.clients.get(ticket.controller) else { return };
             // Not every account may list what it writes.
             let client = if execution.is_probe() { self.client.clone() } else { client.clone() };
-            self.running.spawn(async move { Done::Work(ticket, execute(&client, execution).await) });
+            self.running
+                .spawn(async move { Done::Work(ticket, Box::new(execute(&client, execution).await)) });
         }
     }
 
@@ -162,7 +163,7 @@ impl Runner {
         match done {
             Ok(Done::Work(ticket, outcome)) => {
                 let name = self.engine.name(&ticket);
-                for note in self.engine.finish(&ticket, outcome, (self.clock)()) {
+                for note in self.engine.finish(&ticket, *outcome, (self.clock)()) {
                     if events.try_send((name, note)).is_err() {
                         tracing::debug!("too many events: one was dropped");
                     }

@@ -90,8 +90,8 @@ struct Seat {
 
 /// What comes back to an agent.
 enum News {
-    Done(String, Outcome),
-    Written(String, Result<PodStatus, ()>),
+    Done(String, Box<Outcome>),
+    Written(String, Option<Box<PodStatus>>),
 }
 
 /// Runs an agent until it is aborted.
@@ -194,7 +194,7 @@ impl Kubelet {
         match news {
             News::Done(uid, outcome) => {
                 if let Some(seat) = self.seats.get_mut(&uid) {
-                    seat.local.apply(outcome, now);
+                    seat.local.apply(*outcome, now);
                 }
                 self.plan(&uid);
             }
@@ -202,8 +202,8 @@ impl Kubelet {
                 if let Some(seat) = self.seats.get_mut(&uid) {
                     seat.writing = false;
                     match result {
-                        Ok(status) => seat.sent = status,
-                        Err(()) => seat.sent = seat.pod.status.clone().unwrap_or_default(),
+                        Some(status) => seat.sent = *status,
+                        None => seat.sent = seat.pod.status.clone().unwrap_or_default(),
                     }
                 }
                 self.plan(&uid);
@@ -251,12 +251,12 @@ async fn write(
     let call = Call::patch(&r, namespace, name, "status", PatchKind::Strategic, patch.to_string());
     let result = agent.client.send(call).await;
     let result = match result {
-        Ok(_) => Ok(status),
+        Ok(_) => Some(Box::new(status)),
         Err(e) => {
             if !e.is_not_found() {
                 sleep(RETRY).await;
             }
-            Err(())
+            None
         }
     };
     let _ = news.send(News::Written(pod.uid().to_owned(), result)).await;
@@ -305,7 +305,7 @@ async fn carry_out(agent: Agent, news: mpsc::Sender<News>, pod: Arc<Pod>, op: Op
             Outcome::Deleted(if fine { Ok(()) } else { Err("not deleted".to_owned()) })
         }
     };
-    let _ = news.send(News::Done(uid, outcome)).await;
+    let _ = news.send(News::Done(uid, Box::new(outcome))).await;
 }
 
 /// Images say how their containers end: `exit-0`, `exit-1`; others run on.

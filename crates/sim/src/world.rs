@@ -27,6 +27,9 @@ const STAY: Duration = Duration::from_secs(45);
 const STORM: Weather = Weather { loss: 0.02, cut: 0.01, stall: 0.02 };
 const CLEAR: Weather = Weather { loss: 0.0, cut: 0.0, stall: 0.0 };
 
+/// Where a watcher's objects lie in the store, what it has seen, and its task.
+type Watching = (&'static str, Arc<Mutex<Seen>>, JoinHandle<()>);
+
 /// The whole world.
 struct World {
     store: Store,
@@ -171,7 +174,7 @@ impl World {
         self.nodes.push((agent, task));
     }
 
-    fn watchers(&self) -> Vec<(&'static str, Arc<Mutex<Seen>>, JoinHandle<()>)> {
+    fn watchers(&self) -> Vec<Watching> {
         let kinds = [
             ("core/pods", Resource::of::<api::core::v1::Pod>()),
             ("apps/replicasets", Resource::of::<api::apps::v1::ReplicaSet>()),

@@ -90,7 +90,7 @@ impl<'a> Round<'a> {
                 }
             }
         }
-        let active: Vec<_> = self.unfinished().map(|job| reference(job)).collect();
+        let active: Vec<_> = self.unfinished().map(reference).collect();
         let uids =
             |list: &[api::core::v1::ObjectReference]| list.iter().map(|r| r.uid.clone()).collect::<Vec<_>>();
         let old = self.status.active.as_deref().unwrap_or_default();

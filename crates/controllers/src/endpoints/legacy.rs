@@ -87,12 +87,14 @@ fn failed(e: &Endpoints, verb: &str) -> EventNote {
 /// A port in an order.
 type PortKey = (String, i32, String, Option<String>);
 
+/// Addresses in order of themselves and their pods' UIDs, and whether each is ready.
+type Addresses = BTreeMap<(String, String), (bool, EndpointAddress)>;
+
 /// The addresses of each set of ports, the ready ones apart (`RepackSubsets`).
 fn subsets(view: View<'_>, service: &Service, spec: &ServiceSpec) -> Vec<EndpointSubset> {
     let published = spec.publish_not_ready_addresses == Some(true);
     let ipv6 = spec.ip_families.iter().flatten().next().is_some_and(|f| f == "IPv6");
-    let mut groups: BTreeMap<BTreeSet<PortKey>, BTreeMap<(String, String), (bool, EndpointAddress)>> =
-        BTreeMap::new();
+    let mut groups: BTreeMap<BTreeSet<PortKey>, Addresses> = BTreeMap::new();
     for pod in selected(view, service).filter(|p| is_endpoint(p, published)) {
         let Some(ip) = addresses(pod, ipv6).into_iter().next() else { continue };
         let ports: BTreeSet<PortKey> = ports(pod, spec);
