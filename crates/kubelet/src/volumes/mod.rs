@@ -232,7 +232,10 @@ async fn volume_mount(
         }
         subpath::bind(&fd, &bound)
     })
-    .await?;
+    .await
+    .map_err(|why| {
+        format!("failed to prepare subPath for volumeMount {:?} of container {:?}: {why}", m.name, c.name)
+    })?;
     Ok(container::mount(m, target.to_string_lossy().into_owned(), read_only))
 }
 
