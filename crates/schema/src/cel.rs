@@ -40,7 +40,13 @@ impl CelRules {
     pub fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         match Validator::new().validate_compiled(&self.compiled, object, old) {
             Ok(()) => Vec::new(),
-            Err(errors) => errors.as_slice().iter().take(MAX_ERRORS).map(|e| fault(e, object)).collect(),
+            Err(errors) => {
+                let mut faults: Vec<FieldError> = errors.as_slice().iter().map(|e| fault(e, object)).collect();
+                // The engine walks properties in no order; by path, and by rule within one, everybody reads the same.
+                faults.sort_by(|a, b| a.path.cmp(&b.path));
+                faults.truncate(MAX_ERRORS);
+                faults
+            }
         }
     }
 }
