@@ -136,7 +136,12 @@ fn named_volume(claim: &PersistentVolumeClaim, volume: &PersistentVolume) -> Pla
 pub(super) fn waiting(claim: &PersistentVolumeClaim, note: Option<EventNote>) -> Plan {
     let write = in_claim_phase(claim, "Pending", None).map(|c| Write::update_status(&c));
     let requeue_after = note.is_some().then_some(REMIND);
-    Plan { writes: write.into_iter().collect(), events: note.into_iter().collect(), requeue_after, ..Plan::default() }
+    Plan {
+        writes: write.into_iter().collect(),
+        events: note.into_iter().collect(),
+        requeue_after,
+        ..Plan::default()
+    }
 }
 
 /// The next step: the volume's reference, then its phase and the claim's reference, then the claim's phase.
