@@ -66,7 +66,7 @@ fn limits_hold_and_the_node_survives() {
                 "resources: {limits: {memory: 32Mi}}",
                 "",
             ),
-            pod("bomb", bomb, "resources: {limits: {memory: 512Mi, cpu: 500m}}", "restartPolicy: Never"),
+            pod("bomb", bomb, "resources: {limits: {memory: 2Gi, cpu: 500m}}", "restartPolicy: Never"),
             pod("slow", FOREVER, "resources: {limits: {cpu: 200m, memory: 64Mi}}", ""),
             pod("stubborn", "trap '' TERM; while :; do sleep 0.2; done", "", ""),
         ]
