@@ -142,14 +142,14 @@ impl ApiServer {
 fn repaired(old: &Object, wanted: &Object) -> Object {
     let mut new = old.clone();
     match wanted.kind.as_str() {
-        "ClusterRole" | "Role" | "ClusterRoleBinding" | "RoleBinding" => {
-            if old.metadata.annotations.get(AUTO_UPDATE).map(String::as_str) != Some("false") {
-                for (k, v) in &wanted.metadata.labels {
-                    new.metadata.labels.entry(k.clone()).or_insert_with(|| v.clone());
-                }
-                add_missing(&mut new, wanted, "rules");
-                add_missing(&mut new, wanted, "subjects");
+        "ClusterRole" | "Role" | "ClusterRoleBinding" | "RoleBinding"
+            if old.metadata.annotations.get(AUTO_UPDATE).is_none_or(|wish| wish != "false") =>
+        {
+            for (k, v) in &wanted.metadata.labels {
+                new.metadata.labels.entry(k.clone()).or_insert_with(|| v.clone());
             }
+            add_missing(&mut new, wanted, "rules");
+            add_missing(&mut new, wanted, "subjects");
         }
         "Endpoints" | "EndpointSlice" | "ConfigMap" => {
             for (key, v) in &wanted.body {

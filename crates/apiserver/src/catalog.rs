@@ -4,6 +4,7 @@
 use crate::model::Model;
 use meta::{GroupKind, Status};
 use registry::Kind;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -75,7 +76,7 @@ impl Catalog {
         let mut catalog = Self::default();
         kinds.into_iter().for_each(|k| catalog.add(k));
         for group in &mut catalog.groups {
-            group.versions.sort_by(|a, b| version_order(b).cmp(&version_order(a)));
+            group.versions.sort_by_key(|version| Reverse(version_order(version)));
         }
         catalog
     }
@@ -127,7 +128,7 @@ impl Catalog {
 
 /// Stable before beta before alpha, higher before lower; anything else behind, by name
 /// (`k8s.io/apimachinery/pkg/version/helpers.go`).
-pub(crate) fn version_order(v: &str) -> (u8, u32, u32, std::cmp::Reverse<String>) {
+pub(crate) fn version_order(v: &str) -> (u8, u32, u32, Reverse<String>) {
     let parse = || -> Option<(u8, u32, u32)> {
         let rest = v.strip_prefix('v')?;
         let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
@@ -141,7 +142,7 @@ pub(crate) fn version_order(v: &str) -> (u8, u32, u32, std::cmp::Reverse<String>
         Some((stage, major, minor.parse().ok()?))
     };
     let (stage, major, minor) = parse().unwrap_or((0, 0, 0));
-    (stage, major, minor, std::cmp::Reverse(v.to_owned()))
+    (stage, major, minor, Reverse(v.to_owned()))
 }
 
 #[cfg(test)]
@@ -151,7 +152,7 @@ mod tests {
     #[test]
     fn versions_are_ordered_by_stability() {
         let mut all = vec!["v1alpha1", "foo", "v2beta1", "v1", "v10", "v2", "v1beta2"];
-        all.sort_by(|a, b| version_order(b).cmp(&version_order(a)));
+        all.sort_by_key(|version| std::cmp::Reverse(version_order(version)));
         assert_eq!(all, ["v10", "v2", "v1", "v2beta1", "v1beta2", "v1alpha1", "foo"]);
     }
 }

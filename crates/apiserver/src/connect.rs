@@ -149,7 +149,8 @@ impl ApiServer {
         let service = objects.get("", "services", namespace, name);
         let service = service.ok_or_else(|| Status::not_found("", "services", name))?;
         let ports = service.get(&["spec", "ports"]).and_then(Value::as_array).cloned().unwrap_or_default();
-        let wanted = ports.iter().find(|p| p["name"] == port || p["port"].to_string() == port);
+        let number = port.parse::<u16>().ok();
+        let wanted = ports.iter().find(|p| p["name"] == port || number.is_some_and(|n| p["port"] == n));
         let wanted = if port.is_empty() && ports.len() == 1 { ports.first() } else { wanted };
         let unavailable = |why: String| Status::new(Reason::ServiceUnavailable, why);
         let wanted = wanted

@@ -13,7 +13,9 @@ const MAX_DECODED: usize = 512;
 
 /// Decoded objects by key, each with its revision.
 #[derive(Debug, Default)]
-pub(crate) struct Decoded(Mutex<HashMap<Box<str>, (u64, Arc<Object>)>>);
+pub(crate) struct Decoded(Mutex<HashMap<Box<str>, AtRevision>>);
+
+type AtRevision = (u64, Arc<Object>);
 
 /// Read access to the stored objects as of the newest revision.
 pub(crate) struct Objects<'a> {

@@ -62,20 +62,18 @@ fn read_table() -> Messages {
         };
         let Ok(number) = number.parse() else { continue };
         let (inline, keeps_zero) = (ty.ends_with('~'), ty.ends_with('*'));
-        let package = name.split('.').next().unwrap_or_default();
-        let field =
-            Field { name: json, ty: read_type(ty.trim_end_matches(['~', '*']), package), keeps_zero, inline };
+        let field = Field { name: json, ty: read_type(ty.trim_end_matches(['~', '*'])), keeps_zero, inline };
         all.entry(name.to_owned()).or_default().insert(number, field);
     }
     all
 }
 
-fn read_type(text: &'static str, package: &'static str) -> Type {
+fn read_type(text: &'static str) -> Type {
     if let Some(item) = text.strip_prefix("[]") {
-        return Type::List(Box::new(read_type(item, package)));
+        return Type::List(Box::new(read_type(item)));
     }
     if let Some(item) = text.strip_prefix("{}") {
-        return Type::Map(Box::new(read_type(item, package)));
+        return Type::Map(Box::new(read_type(item)));
     }
     match text {
         "s" => Type::Text,

@@ -163,8 +163,7 @@ impl ApiServer {
         let filter = Filter::parse(served, &options)?;
         let namespace = namespace_of(request, served);
         let prefix = served.prefix(namespace).ok_or_else(Status::no_such_path)?;
-        let one_name =
-            filter.exact("metadata.name").or(Some(&request.info.name).map(String::as_str)).unwrap_or("");
+        let one_name = filter.exact("metadata.name").unwrap_or(&request.info.name);
         let one_place = !one_name.is_empty() && (!served.kind.namespaced || !namespace.is_empty());
         let key = one_place.then(|| served.kind.key(namespace, one_name)).flatten();
         let query = WatchQuery {

@@ -175,7 +175,7 @@ impl ApiServer {
             let _ = self.store.begin(store::Txn { key, expect, write: store::Write::Delete(None) }).await;
         }
         self.finish_custom().await;
-        if self.ticks.fetch_add(1, Ordering::Relaxed) % TICKS_TO_MAINTAIN == 0 {
+        if self.ticks.fetch_add(1, Ordering::Relaxed).is_multiple_of(TICKS_TO_MAINTAIN) {
             self.maintain().await;
         }
     }

@@ -69,7 +69,9 @@ fn pods() {
         ),
         pod("deletionTimestamp: '2025-01-01T01:29:00Z'", two, running),
     ];
-    check_pods(&states, expect![[r#"
+    check_pods(
+        &states,
+        expect![[r#"
         Name | Ready | Status | Restarts | Age | IP | Node | Nominated Node | Readiness Gates
         x | 0/2 | Pending | 0 | 90m | <none> | node | <none> | <none>
         x | 0/2 | SchedulingGated | 0 | 90m | <none> | node | <none> | <none>
@@ -79,7 +81,8 @@ fn pods() {
         x | 0/2 | Signal:9 | 0 | 90m | <none> | node | <none> | <none>
         x | 0/2 | Completed | 0 | 90m | <none> | node | <none> | <none>
         x | 0/2 | Terminating | 0 | 90m | 10.0.0.1 | node | <none> | <none>
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -106,13 +109,16 @@ fn pods_that_start() {
             "phase: Evicted, reason: Evicted, conditions: [{type: a, status: 'True'}]",
         ),
     ];
-    check_pods(&states, expect![[r#"
+    check_pods(
+        &states,
+        expect![[r#"
         Name | Ready | Status | Restarts | Age | IP | Node | Nominated Node | Readiness Gates
         x | 0/2 | Init:0/2 | 0 | 90m | <none> | <none> | <none> | <none>
         x | 0/1 | Init:ImagePullBackOff | 0 | 90m | <none> | <none> | <none> | <none>
         x | 0/1 | Init:Error | 0 | 90m | <none> | <none> | <none> | <none>
         x | 0/1 | Evicted | 0 | 90m | <none> | <none> | <none> | 1/2
-    "#]]);
+    "#]],
+    );
 }
 
 fn check_pods(states: &[String], expected: Expect) {

@@ -41,7 +41,8 @@ impl CelRules {
         match Validator::new().validate_compiled(&self.compiled, object, old) {
             Ok(()) => Vec::new(),
             Err(errors) => {
-                let mut faults: Vec<FieldError> = errors.as_slice().iter().map(|e| fault(e, object)).collect();
+                let mut faults: Vec<FieldError> =
+                    errors.as_slice().iter().map(|e| fault(e, object)).collect();
                 // The engine walks properties in no order; by path, and by rule within one, everybody reads the same.
                 faults.sort_by(|a, b| a.path.cmp(&b.path));
                 faults.truncate(MAX_ERRORS);

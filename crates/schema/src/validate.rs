@@ -34,7 +34,7 @@ pub fn validate_change(schema: &Schema, new: &Value, old: Option<&Value>) -> Vec
     }
     #[cfg(feature = "cel")]
     if let Some(rules) = &schema.0.rules {
-        if errors.iter().any(|e| update::hides_rules(e)) {
+        if errors.iter().any(update::hides_rules) {
             let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
             errors.push(FieldError::invalid(&FieldPath::default(), Value::Null, why));
         } else {

@@ -51,7 +51,7 @@ impl World {
     }
 
     pub(crate) fn with(admission: Vec<Box<dyn admission::Plugin>>) -> Self {
-        let store = Store::open(Box::new(Memory::default()), Arc::new(NoHeaders), Limits::default()).unwrap();
+        let store = Store::open(Box::new(Memory), Arc::new(NoHeaders), Limits::default()).unwrap();
         let clock = Arc::new(ManualClock::new(1_750_000_000));
         let server = ApiServer::new(Config {
             store,
