@@ -132,6 +132,11 @@ impl FieldError {
         Self::make(FieldErrorKind::Invalid, path, Some(value.into()), detail)
     }
 
+    /// A value that the field can't have, whatever it is: the message doesn't show it.
+    pub fn invalid_as_such(path: &FieldPath, detail: impl Into<String>) -> Self {
+        Self::make(FieldErrorKind::Invalid, path, None, detail)
+    }
+
     /// A value of the wrong type.
     pub fn type_invalid(path: &FieldPath, value: impl Into<Value>, detail: impl Into<String>) -> Self {
         Self::make(FieldErrorKind::TypeInvalid, path, Some(value.into()), detail)

@@ -16,6 +16,8 @@ pub(crate) mod metadata;
 pub(crate) mod namespace;
 pub(crate) mod network;
 pub(crate) mod node;
+mod old_volumes;
+mod os;
 pub(crate) mod pod;
 mod pod_spec;
 mod pod_update;

@@ -1,7 +1,7 @@
 //! Where a pod may go: affinity and spreading (`pkg/apis/core/validation/validation.go`: `validateAffinity`,
 //! `validateTopologySpreadConstraints`).
 
-use super::at::{At, Faults, Unique};
+use super::at::{At, Faults};
 use meta::FieldError;
 use meta::names;
 
@@ -123,20 +123,19 @@ fn label_keys(term: &At<'_>, faults: &mut Faults) {
 }
 
 pub(super) fn spread_constraints(list: &At<'_>, faults: &mut Faults) {
-    let mut seen = Unique::default();
-    for constraint in list.items() {
+    let both =
+        |c: &At<'_>| format!("{{{}, {}}}", c.get("topologyKey").str(), c.get("whenUnsatisfiable").str());
+    for (i, constraint) in list.items().enumerate() {
         let (key, action) = (constraint.get("topologyKey"), constraint.get("whenUnsatisfiable"));
-        constraint.get("maxSkew").positive(faults);
+        above_zero(&constraint.get("maxSkew"), faults);
         if key.is_empty() {
             faults.push(key.missing("can not be empty"));
         }
         action.known(&["DoNotSchedule", "ScheduleAnyway"], faults);
-        let both = format!("{{{}, {}}}", key.str(), action.str());
-        if seen.has(&both) {
-            faults.push(FieldError::duplicate(
-                &constraint.path().child("{topologyKey, whenUnsatisfiable}"),
-                both,
-            ));
+        // Upstream says it of the first of two.
+        if list.items().skip(i + 1).any(|later| both(&later) == both(&constraint)) {
+            let path = constraint.path().child("{topologyKey, whenUnsatisfiable}");
+            faults.push(FieldError::duplicate(&path, both(&constraint)));
         }
         min_domains(&constraint, faults);
         for policy in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
@@ -147,12 +146,19 @@ pub(super) fn spread_constraints(list: &At<'_>, faults: &mut Faults) {
     }
 }
 
+fn above_zero(at: &At<'_>, faults: &mut Faults) {
+    let n = at.int().unwrap_or(0);
+    if n <= 0 {
+        faults.push(FieldError::invalid(&at.path(), n, "must be greater than zero"));
+    }
+}
+
 fn min_domains(constraint: &At<'_>, faults: &mut Faults) {
     let domains = constraint.get("minDomains");
     if !domains.is_set() {
         return;
     }
-    domains.positive(faults);
+    above_zero(&domains, faults);
     let action = constraint.get("whenUnsatisfiable").str();
     if action != "DoNotSchedule" {
         let why = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}");

@@ -131,6 +131,11 @@ impl<'a> At<'a> {
         FieldError::invalid(&self.path(), self.value.clone(), why)
     }
 
+    /// What stands here is wrong, whatever it is: the value is not shown.
+    pub(crate) fn invalid_as_such(&self, why: impl Into<String>) -> FieldError {
+        FieldError::invalid_as_such(&self.path(), why)
+    }
+
     /// A value is missing here.
     pub(crate) fn missing(&self, why: impl Into<String>) -> FieldError {
         FieldError::required(&self.path(), why)
@@ -202,13 +207,6 @@ impl<'a> At<'a> {
         }
     }
 
-    /// A number above 0.
-    pub(crate) fn positive(&self, faults: &mut Faults) {
-        if self.int().unwrap_or(0) <= 0 {
-            faults.push(FieldError::invalid(&self.path(), self.int().unwrap_or(0), "must be greater than 0"));
-        }
-    }
-
     /// A port number.
     pub(crate) fn port(&self, faults: &mut Faults) {
         let number = self.int().unwrap_or(0);
@@ -261,6 +259,16 @@ impl Unique {
     /// Whether `name` was there already; notes it.
     pub(crate) fn has(&mut self, name: &str) -> bool {
         !self.0.insert(name.to_owned())
+    }
+
+    /// Whether one of them is as asked for.
+    pub(crate) fn any(&self, is: impl Fn(&str) -> bool) -> bool {
+        self.0.iter().any(|name| is(name))
+    }
+
+    /// All of them, in order.
+    pub(crate) fn joined(&self) -> String {
+        self.0.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
     }
 
     /// Whether `name` is there.

@@ -1,7 +1,7 @@
 //! HorizontalPodAutoscalers, in the form of v2 (`pkg/apis/autoscaling/validation/validation.go`).
 
 use super::at::{At, Faults};
-use meta::{FieldError, Object, names};
+use meta::{FieldError, FieldPath, Object, names};
 
 /// Type of a metric and the field that holds it.
 const METRICS: [(&str, &str); 5] = [
@@ -29,13 +29,18 @@ pub(crate) fn validate_autoscaler(o: &Object) -> Faults {
     match max.int().unwrap_or(0) {
         0 => faults.push(max.missing("must be set and greater than 0")),
         n if n < 0 => faults.push(max.invalid("must be greater than or equal to 1")),
-        n if min.int().is_some_and(|min| n < min) => {
-            faults.push(max.invalid("must be greater than or equal to `minReplicas`"));
-        }
         _ => {}
+    }
+    if min.int().is_some_and(|min| max.int().unwrap_or(0) < min) {
+        let why = "must be greater than or equal to `minReplicas`";
+        faults.push(FieldError::invalid(&max.path(), max.int().unwrap_or(0), why));
     }
     reference(&spec.get("scaleTargetRef"), &mut faults);
     spec.get("metrics").items().for_each(|m| metric(&m, &mut faults));
+    if min.int() == Some(0) && !scales_to_zero {
+        let why = "must specify at least one Object or External metric to support scaling to zero replicas";
+        faults.push(spec.get("metrics").forbidden(why));
+    }
     for direction in ["scaleUp", "scaleDown"] {
         rules(&spec.get("behavior").get(direction), &mut faults);
     }
@@ -45,6 +50,43 @@ pub(crate) fn validate_autoscaler(o: &Object) -> Faults {
 fn reference(at: &At<'_>, faults: &mut Faults) {
     at.get("kind").required_rule(names::path_segment, faults);
     at.get("name").required_rule(names::path_segment, faults);
+    let version = at.get("apiVersion");
+    if version.str().matches('/').count() > 1 {
+        faults.push(version.invalid(format!("unexpected GroupVersion string: {}", version.str())));
+    }
+}
+
+/// What is scaled is named with its group; only for `ReplicationController` that is the empty one. An update that
+/// leaves kind and group as they were is let through.
+fn target_group(o: &Object) -> Option<FieldError> {
+    let target = At::top(o, "spec").get("scaleTargetRef");
+    let version = target.get("apiVersion");
+    let has_group = version.str().contains('/') || target.get("kind").str() == "ReplicationController";
+    let why = "apiVersion must specify API group";
+    (!has_group).then(|| FieldError::invalid(&version.path(), version.str(), why))
+}
+
+/// A new HorizontalPodAutoscaler.
+pub(crate) fn validate_new_autoscaler(o: &Object) -> Faults {
+    target_group(o).into_iter().collect()
+}
+
+/// HorizontalPodAutoscaler of v1, whose one metric has a field of its own; what is wrong with it is told as of v2.
+pub(crate) fn validate_autoscaler_v1(o: &Object) -> Faults {
+    let mut faults = validate_autoscaler(o);
+    let percent = At::top(o, "spec").get("targetCPUUtilizationPercentage");
+    if percent.int().is_some_and(|n| n < 1) {
+        let path = FieldPath::new("spec.metrics[0].resource.target.averageUtilization");
+        faults.push(FieldError::invalid(&path, percent.value().clone(), "must be greater than 0"));
+    }
+    faults
+}
+
+/// A change of one.
+pub(crate) fn validate_autoscaler_update(new: &Object, old: &Object) -> Faults {
+    let target = |o: &Object, key| o.str(&["spec", "scaleTargetRef", key]).to_owned();
+    let same = ["kind", "apiVersion"].iter().all(|key| target(new, key) == target(old, key));
+    if same { Vec::new() } else { target_group(new).into_iter().collect() }
 }
 
 fn metric(metric: &At<'_>, faults: &mut Faults) {
@@ -103,9 +145,25 @@ fn metric(metric: &At<'_>, faults: &mut Faults) {
                 reference(&source.get("describedObject"), faults);
             }
             metric_name(&source, faults);
-            if !set("value") && !set("averageValue") {
-                let at = target.get("averageValue");
-                faults.push(at.missing("must set either a target value for metric or a per-pod target"));
+            source.get("metric").get("selector").selector(faults);
+            let is_object = kind.str() == "Object";
+            match (set("value"), set("averageValue")) {
+                (false, false) if is_object => {
+                    let at = target.get("averageValue");
+                    faults.push(at.missing("must set either a target value or averageValue"));
+                }
+                (false, false) => {
+                    let at = target.get("averageValue");
+                    faults.push(at.missing("must set either a target value for metric or a per-pod target"));
+                }
+                (true, true) => {
+                    let why = match is_object {
+                        true => "may not set both a target value and averageValue",
+                        false => "may not set both a target value for metric and a per-pod target",
+                    };
+                    faults.push(target.get("value").forbidden(why));
+                }
+                _ => {}
             }
         }
     }
@@ -131,8 +189,8 @@ fn metric_target(target: &At<'_>, faults: &mut Faults) {
     }
     for key in ["value", "averageValue"] {
         let at = target.get(key);
-        if at.is_set() && at.quantity().is_some_and(|q| q.signum() != 1) {
-            faults.push(at.invalid("must be positive"));
+        if let Some(q) = at.quantity().filter(|q| at.is_set() && q.signum() != 1) {
+            faults.push(FieldError::invalid(&at.path(), q.to_string(), "must be positive"));
         }
     }
     let percent = target.get("averageUtilization");
@@ -151,6 +209,10 @@ fn rules(rules: &At<'_>, faults: &mut Faults) {
     }
     if window.int().is_some_and(|n| n > WINDOW_SECONDS_MAX) {
         faults.push(window.invalid(format!("must be less than or equal to {WINDOW_SECONDS_MAX}")));
+    }
+    let tolerance = rules.get("tolerance");
+    if let Some(q) = tolerance.quantity().filter(|q| tolerance.is_set() && q.signum() < 0) {
+        faults.push(FieldError::invalid(&tolerance.path(), q.to_string(), super::NEGATIVE));
     }
     rules.get("selectPolicy").optional_one_of(&["Disabled", "Max", "Min"], faults);
     let policies = rules.get("policies");

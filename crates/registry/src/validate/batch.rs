@@ -39,13 +39,14 @@ fn job_spec(spec: &At<'_>, faults: &mut Faults) {
     if mode.str() == "Indexed" {
         indexed(spec, faults);
     } else {
-        for at in [per_index, failed, spec.get("successPolicy")] {
+        for at in [per_index, failed] {
             if at.is_set() {
                 faults.push(at.invalid("requires indexed completion mode"));
             }
         }
     }
     failure_policy(spec, faults);
+    success_policy(spec, faults);
     let replacement = spec.get("podReplacementPolicy");
     if spec.get("podFailurePolicy").is_set() && replacement.is_set() {
         replacement.known(&["Failed"], faults);
@@ -79,27 +80,111 @@ fn indexed(spec: &At<'_>, faults: &mut Faults) {
         faults.push(completions.missing("when completion mode is Indexed"));
         return;
     };
-    let mut at_most = |at: &At<'_>, max: i64, suffix: &str| {
+    let mut at_most = |at: &At<'_>, max: i64, bound: String| {
         if at.int().is_some_and(|n| n > max) {
-            faults.push(at.invalid(format!("must be less than or equal to {max}{suffix}")));
+            faults.push(at.invalid(format!("must be less than or equal to {bound}")));
         }
     };
-    at_most(&parallelism, INDEXED_PARALLELISM_MAX, " when completion mode is Indexed");
-    at_most(&failed, INDEXED_PARALLELISM_MAX, "");
-    if wanted > COMPLETIONS_SOFT_LIMIT && per_index.is_set() {
-        let suffix = format!(
-            " when completions are above {COMPLETIONS_SOFT_LIMIT} and used with backoff limit per index"
-        );
-        at_most(&parallelism, HIGH_COMPLETIONS_MAX, &suffix);
-        at_most(&failed, HIGH_COMPLETIONS_MAX, &suffix);
-        if !failed.is_set() {
-            let why = format!("must be specified when completions is above {COMPLETIONS_SOFT_LIMIT}");
-            faults.push(failed.missing(why));
+    let max = INDEXED_PARALLELISM_MAX;
+    at_most(&parallelism, max, format!("{max} when completion mode is Indexed"));
+    at_most(&failed, wanted, "completions".to_owned());
+    at_most(&failed, max, max.to_string());
+    if wanted <= COMPLETIONS_SOFT_LIMIT || !per_index.is_set() {
+        return;
+    }
+    let bound = format!(
+        "{HIGH_COMPLETIONS_MAX} when completions are above {COMPLETIONS_SOFT_LIMIT} and used with backoff limit per index"
+    );
+    at_most(&parallelism, HIGH_COMPLETIONS_MAX, bound.clone());
+    at_most(&failed, HIGH_COMPLETIONS_MAX, bound);
+    if !failed.is_set() {
+        let why = format!("must be specified when completions is above {COMPLETIONS_SOFT_LIMIT}");
+        faults.push(failed.missing(why));
+    }
+}
+
+/// When a job is done although not all of its indexes are (KEP-3998).
+fn success_policy(spec: &At<'_>, faults: &mut Faults) {
+    let policy = spec.get("successPolicy");
+    if !policy.is_set() {
+        return;
+    }
+    if spec.get("completionMode").str() != "Indexed" {
+        return faults.push(policy.invalid("requires indexed completion mode"));
+    }
+    let rules = policy.get("rules");
+    if rules.is_empty() {
+        faults
+            .push(rules.missing("at least one rules must be specified when the successPolicy is specified"));
+    }
+    if rules.len() > RULES_MAX {
+        faults.push(FieldError::too_many(&rules.path(), rules.len(), RULES_MAX));
+    }
+    let completions = spec.get("completions").int().unwrap_or(0);
+    rules.items().for_each(|rule| success_rule(&rule, completions, faults));
+}
+
+/// Longest `succeededIndexes`.
+const INDEXES_MAX: usize = 64 * 1024;
+
+fn success_rule(rule: &At<'_>, completions: i64, faults: &mut Faults) {
+    let (count, indexes) = (rule.get("succeededCount"), rule.get("succeededIndexes"));
+    if !count.is_set() && !indexes.is_set() {
+        faults.push(rule.missing("at least one of succeededCount or succeededIndexes must be specified"));
+    }
+    let mut total = 0;
+    if indexes.is_set() {
+        if indexes.str().len() > INDEXES_MAX {
+            faults.push(FieldError::too_long(&indexes.path(), INDEXES_MAX));
+        }
+        match count_indexes(indexes.str(), completions) {
+            Ok(n) => total = n,
+            Err(why) => faults.push(indexes.invalid(format!("error parsing succeededIndexes: {why}"))),
         }
     }
-    if failed.int().is_some_and(|n| n > wanted) {
-        faults.push(failed.invalid("must be less than or equal to completions"));
+    count.non_negative(faults);
+    let mut above = |max: i64, of: &str| {
+        if count.int().is_some_and(|n| n > max) {
+            faults.push(count.invalid(format!("must be less than or equal to {max} ({of})")));
+        }
+    };
+    above(completions, "the number of specified completions");
+    if indexes.is_set() {
+        above(total, "the number of indexes in the specified succeededIndexes field");
     }
+}
+
+/// How many indexes a text such as `0,2-4` names; they must grow.
+fn count_indexes(text: &str, completions: i64) -> Result<i64, String> {
+    let number = |s: &str| match s.parse::<i64>() {
+        Err(_) => Err(format!("cannot convert string to integer for index: {s:?}")),
+        Ok(n) if n >= completions => Err(format!("too large index: {s:?}")),
+        Ok(n) => Ok(n),
+    };
+    let grow = |last: i64, next: i64| match last < next {
+        true => Ok(()),
+        false => Err(format!("non-increasing order, previous: {last}, current: {next}")),
+    };
+    let (mut total, mut last) = (0, None);
+    for part in text.split(',').filter(|_| !text.is_empty()) {
+        let (start, end) = match part.split('-').collect::<Vec<_>>()[..] {
+            [one] => (number(one)?, number(one)?),
+            [start, end] => {
+                let (start, end) = (number(start)?, number(end)?);
+                grow(start, end)?;
+                (start, end)
+            }
+            _ => {
+                return Err(format!(
+                    "the fragment {part:?} violates the requirement that an index interval can have at most two parts separated by '-'"
+                ));
+            }
+        };
+        last.map_or(Ok(()), |last| grow(last, start))?;
+        total += end - start + 1;
+        last = Some(end);
+    }
+    Ok(total)
 }
 
 /// Most rules of a failure policy.
@@ -110,29 +195,74 @@ fn failure_policy(spec: &At<'_>, faults: &mut Faults) {
     if rules.len() > RULES_MAX {
         faults.push(FieldError::too_many(&rules.path(), rules.len(), RULES_MAX));
     }
-    for rule in rules.items() {
-        rule.get("action").one_of(&["Count", "FailIndex", "FailJob", "Ignore"], faults);
-        let (codes, conditions) = (rule.get("onExitCodes"), rule.get("onPodConditions"));
-        if codes.is_set() && !conditions.is_empty() {
-            faults.push(rule.invalid("specifying both OnExitCodes and OnPodConditions is not supported"));
-        } else if !codes.is_set() && conditions.is_empty() {
-            faults.push(rule.invalid("specifying one of OnExitCodes and OnPodConditions is required"));
+    let template = spec.get("template").get("spec");
+    let names: Vec<&str> = ["containers", "initContainers"]
+        .iter()
+        .flat_map(|list| template.get(list).items().map(|c| c.get("name").str()).collect::<Vec<_>>())
+        .collect();
+    let per_index = spec.get("backoffLimitPerIndex").is_set();
+    rules.items().for_each(|rule| failure_rule(&rule, per_index, &names, faults));
+}
+
+fn failure_rule(rule: &At<'_>, per_index: bool, names: &[&str], faults: &mut Faults) {
+    let action = rule.get("action");
+    if action.is_empty() {
+        faults.push(action.missing(r#"valid values: ["Count" "FailIndex" "FailJob" "Ignore"]"#));
+    } else if action.str() == "FailIndex" && !per_index {
+        faults.push(action.invalid("requires the backoffLimitPerIndex to be set"));
+    } else {
+        action.known(&["Count", "FailIndex", "FailJob", "Ignore"], faults);
+    }
+    let (codes, conditions) = (rule.get("onExitCodes"), rule.get("onPodConditions"));
+    if codes.is_set() {
+        exit_codes(&codes, names, faults);
+    }
+    for condition in conditions.items() {
+        condition.get("type").rule(meta::names::qualified_name, faults);
+        condition.get("status").one_of(&["False", "True", "Unknown"], faults);
+    }
+    if codes.is_set() && !conditions.is_empty() {
+        faults.push(rule.invalid_as_such("specifying both OnExitCodes and OnPodConditions is not supported"));
+    } else if !codes.is_set() && conditions.is_empty() {
+        faults.push(rule.invalid_as_such("specifying one of OnExitCodes and OnPodConditions is required"));
+    }
+}
+
+/// Most exit codes of a rule.
+const CODES_MAX: usize = 255;
+
+fn exit_codes(codes: &At<'_>, names: &[&str], faults: &mut Faults) {
+    let (operator, values) = (codes.get("operator"), codes.get("values"));
+    if operator.is_empty() {
+        faults.push(operator.missing(r#"valid values: ["In" "NotIn"]"#));
+    } else {
+        operator.known(&["In", "NotIn"], faults);
+    }
+    let container = codes.get("containerName");
+    if container.is_set() && !names.contains(&container.str()) {
+        let why = "must be one of the container or initContainer names in the pod template";
+        faults.push(container.invalid(why));
+    }
+    if values.is_empty() {
+        faults.push(values.invalid("at least one value is required"));
+    } else if values.len() > CODES_MAX {
+        faults.push(FieldError::too_many(&values.path(), values.len(), CODES_MAX));
+    }
+    let mut before: Vec<i64> = Vec::new();
+    let mut ordered = true;
+    for value in values.items() {
+        let code = value.int().unwrap_or(0);
+        if operator.str() == "In" && code == 0 {
+            faults.push(value.invalid("must not be 0 for the In operator"));
         }
-        if codes.is_set() {
-            codes.get("operator").one_of(&["In", "NotIn"], faults);
-            if codes.get("values").is_empty() {
-                faults.push(codes.get("values").invalid("at least one value is required"));
-            }
-            for value in codes.get("values").items() {
-                if codes.get("operator").str() == "In" && value.int() == Some(0) {
-                    faults.push(value.invalid("must not be 0 for the In operator"));
-                }
-            }
+        if before.contains(&code) {
+            faults.push(value.duplicate());
         }
-        for condition in conditions.items() {
-            condition.get("type").rule(meta::names::qualified_name, faults);
-            condition.get("status").one_of(&["False", "True", "Unknown"], faults);
-        }
+        ordered &= before.last().is_none_or(|last| *last <= code);
+        before.push(code);
+    }
+    if !ordered {
+        faults.push(values.invalid("must be ordered"));
     }
 }
 
@@ -178,22 +308,33 @@ pub(crate) fn validate_job(o: &Object) -> Faults {
 pub(crate) fn validate_job_update(new: &Object, old: &Object) -> Faults {
     let mut faults = Vec::new();
     let path = FieldPath::new("spec");
-    let indexed = old.str(&["spec", "completionMode"]) == "Indexed";
-    let number = |o: &Object, key| o.get(&["spec", key]).and_then(Value::as_i64);
-    let elastic = indexed && number(new, "completions") == number(new, "parallelism");
-    if !elastic {
-        faults.extend(immutable(new, old, &["spec", "completions"], &path.child("completions")));
-    }
-    for key in [
-        "selector",
-        "completionMode",
-        "podFailurePolicy",
-        "backoffLimitPerIndex",
-        "managedBy",
-        "successPolicy",
-    ] {
+    completions(new, old, &mut faults);
+    faults.extend(immutable(new, old, &["spec", "selector"], &path.child("selector")));
+    template_update(new, old, &mut faults);
+    for key in ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"] {
         faults.extend(immutable(new, old, &["spec", key], &path.child(key)));
     }
+    faults
+}
+
+/// Those of an indexed job may change together with its parallelism (KEP-3715).
+fn completions(new: &Object, old: &Object, faults: &mut Faults) {
+    let path = FieldPath::new("spec.completions");
+    if new.str(&["spec", "completionMode"]) != "Indexed" {
+        return faults.extend(immutable(new, old, &["spec", "completions"], &path));
+    }
+    let number = |o: &Object, key| o.get(&["spec", key]).and_then(Value::as_i64);
+    let Some(wanted) = number(new, "completions").filter(|n| number(old, "completions") != Some(*n)) else {
+        return;
+    };
+    if number(new, "parallelism") != Some(wanted) {
+        let why = "can only be modified in tandem with spec.parallelism";
+        faults.push(FieldError::invalid(&path, wanted, why));
+    }
+}
+
+/// The template stays, but for what places the pods of a job that is suspended and never ran.
+fn template_update(new: &Object, old: &Object, faults: &mut Faults) {
     let may_move = old.get(&["spec", "suspend"]) == Some(&Value::Bool(true))
         && old.str(&["status", "startTime"]).is_empty();
     let fixed = |o: &Object| {
@@ -207,7 +348,6 @@ pub(crate) fn validate_job_update(new: &Object, old: &Object) -> Faults {
         let at = At::top(new, "spec").get("template");
         faults.push(at.invalid(super::IMMUTABLE));
     }
-    faults
 }
 
 fn forget_placement(template: &mut Value) {
@@ -219,6 +359,39 @@ fn forget_placement(template: &mut Value) {
         for key in ["nodeSelector", "tolerations", "affinity", "schedulingGates"] {
             spec.remove(key);
         }
+    }
+}
+
+/// A new Job: the pods of an indexed one get its name with an index.
+pub(crate) fn validate_new_job(o: &Object) -> Faults {
+    let mut faults = own_selector(o);
+    let (mode, completions) = (o.str(&["spec", "completionMode"]), o.get(&["spec", "completions"]));
+    let Some(last) = completions.and_then(Value::as_i64).filter(|n| mode == "Indexed" && *n > 0) else {
+        return faults;
+    };
+    let host = format!("{}-{}", o.metadata.name, last - 1);
+    if !meta::names::dns1123_label(&host).is_empty() {
+        let why = format!("will not able to create pod with invalid DNS label: {host}");
+        faults.push(FieldError::invalid(&FieldPath::new("metadata.name"), o.metadata.name.as_str(), why));
+    }
+    faults
+}
+
+/// A selector that the user didn't ask to make is the one that the server made.
+fn own_selector(o: &Object) -> Faults {
+    let selector = At::top(o, "spec").get("selector");
+    if !selector.is_set() || At::top(o, "spec").get("manualSelector").flag() {
+        return Vec::new();
+    }
+    let (uid, name) = (&o.metadata.uid, &o.metadata.name);
+    let labels = [("controller-uid", uid), ("job-name", name)];
+    let prefixed = labels.map(|(key, value)| (format!("batch.kubernetes.io/{key}"), value.clone()));
+    let own = labels.map(|(key, value)| (key.to_owned(), value.clone()));
+    let expected: BTreeMap<String, String> = prefixed.into_iter().chain(own).collect();
+    let parsed = meta::LabelSelector::from_value(selector.value()).ok().and_then(|s| s.selector().ok());
+    match parsed.is_some_and(|s| !s.matches(&expected)) {
+        true => vec![selector.invalid("`selector` not auto-generated")],
+        false => Vec::new(),
     }
 }
 
@@ -234,9 +407,7 @@ pub(crate) fn validate_cron_job(o: &Object) -> Faults {
             faults.push(schedule.invalid(why));
         }
     }
-    for key in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
-        spec.get(key).non_negative(&mut faults);
-    }
+    spec.get("startingDeadlineSeconds").non_negative(&mut faults);
     time_zone(&spec.get("timeZone"), &mut faults);
     spec.get("concurrencyPolicy").one_of(&["Allow", "Forbid", "Replace"], &mut faults);
     let job = spec.get("jobTemplate").get("spec");
@@ -246,6 +417,9 @@ pub(crate) fn validate_cron_job(o: &Object) -> Faults {
     }
     if job.get("manualSelector").flag() {
         faults.push(FieldError::not_supported(&job.get("manualSelector").path(), true, &["nil", "false"]));
+    }
+    for key in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+        spec.get(key).non_negative(&mut faults);
     }
     faults
 }
@@ -294,15 +468,18 @@ const CRON_WORDS: [&str; 7] =
 /// What is wrong with a schedule, as the library that upstream uses says it.
 fn cron(schedule: &str) -> Result<(), String> {
     if schedule.starts_with('@') {
-        let every = schedule.strip_prefix("@every ").is_some_and(|d| d.ends_with(['s', 'm', 'h']));
-        return match every || CRON_WORDS.contains(&schedule) {
+        if let Some(every) = schedule.strip_prefix("@every ") {
+            let why = |e| format!("failed to parse duration {schedule}: {e}");
+            return stdx::duration::parse(every).map(drop).map_err(why);
+        }
+        return match CRON_WORDS.contains(&schedule) {
             true => Ok(()),
             false => Err(format!("unrecognized descriptor: {schedule}")),
         };
     }
     let fields: Vec<&str> = schedule.split_whitespace().collect();
     if fields.len() != CRON_FIELDS.len() {
-        return Err(format!("expected exactly 5 fields, found {}: {fields:?}", fields.len()).replace('"', ""));
+        return Err(format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" ")));
     }
     for (field, bounds) in fields.iter().zip(CRON_FIELDS) {
         field.split(',').try_for_each(|part| cron_range(part, bounds))?;

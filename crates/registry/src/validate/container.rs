@@ -85,7 +85,9 @@ pub(super) fn ephemeral_containers(pod: &Pod<'_>, names: &mut Unique, faults: &m
         }
         for key in NOT_IN_EPHEMERAL {
             let at = container.get(key);
-            if !at.is_empty() {
+            // A struct that is empty is set all the same, but for `resources`, which is never absent.
+            let set = at.is_set() && !at.value().is_array() && key != "resources";
+            if set || !at.is_empty() {
                 faults.push(at.forbidden("cannot be set for an Ephemeral Container"));
             }
         }
@@ -187,18 +189,21 @@ fn restart_policy(container: &At<'_>, faults: &mut Faults) {
 fn resize_policy(container: &At<'_>, pod: &Pod<'_>, faults: &mut Faults) {
     let mut seen = Unique::default();
     let list = container.get("resizePolicy");
+    let unsupported = |text: &str, words: &[&str], faults: &mut Faults| match text {
+        "" => faults.push(list.missing("")),
+        text if !words.contains(&text) => faults.push(FieldError::not_supported(&list.path(), text, words)),
+        _ => {}
+    };
     for policy in list.items() {
-        let resource = policy.get("resourceName");
-        if resource.required(faults) {
-            resource.known(&["cpu", "memory"], faults);
+        let (resource, restart) = (policy.get("resourceName").str(), policy.get("restartPolicy").str());
+        if seen.has(resource) {
+            faults.push(FieldError::duplicate(&policy.path(), resource));
         }
-        if seen.has(resource.str()) {
-            faults.push(FieldError::duplicate(&policy.path(), resource.str()));
-        }
-        let restart = policy.get("restartPolicy");
-        restart.one_of(&["NotRequired", "RestartContainer"], faults);
-        if pod.spec.get("restartPolicy").str() == "Never" && restart.str() == "RestartContainer" {
-            faults.push(list.invalid("must be 'NotRequired' when `restartPolicy` is 'Never'"));
+        unsupported(resource, &["cpu", "memory"], faults);
+        unsupported(restart, &["NotRequired", "RestartContainer"], faults);
+        if pod.spec.get("restartPolicy").str() == "Never" && restart != "NotRequired" {
+            let why = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
+            faults.push(FieldError::invalid(&list.path(), restart, why));
         }
     }
 }

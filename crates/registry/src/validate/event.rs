@@ -1,7 +1,7 @@
 //! Events, in their stored form (`pkg/apis/core/validation/events.go`).
 
 use super::at::{At, Faults};
-use meta::{FieldError, Object, names};
+use meta::{FieldError, FieldPath, Object, names};
 
 /// Longest reason, action and reporting instance.
 const WORD_MAX: usize = 128;
@@ -26,13 +26,32 @@ pub(crate) fn validate_event(o: &Object) -> Faults {
     if !new_form {
         return faults;
     }
-    At::top(o, "reportingComponent").required_rule(names::qualified_name, &mut faults);
+    let by = At::top(o, "reportingComponent");
+    let by = At::new(by.value(), FieldPath::new("reportingController"));
+    by.required_rule(names::qualified_name, &mut faults);
     for key in ["reportingInstance", "action", "reason"] {
         let at = At::top(o, key);
         at.required(&mut faults);
         at_most(&at, WORD_MAX, &mut faults);
     }
     at_most(&At::top(o, "message"), NOTE_MAX, &mut faults);
+    let (kind, series) = (At::top(o, "type"), At::top(o, "series"));
+    if !matches!(kind.str(), "Normal" | "Warning") {
+        faults.push(FieldError::invalid(&kind.path(), "", format!("has invalid value: {}", kind.str())));
+    }
+    if series.is_set() {
+        if series.get("count").int().unwrap_or(0) < 2 {
+            faults.push(FieldError::invalid(&series.get("count").path(), "", "should be at least 2"));
+        }
+        series.get("lastObservedTime").required(&mut faults);
+    }
+    faults
+}
+
+/// A new event of the new form.
+pub(crate) fn validate_new_event(o: &Object) -> Faults {
+    let mut faults = Vec::new();
+    At::top(o, "eventTime").required(&mut faults);
     faults
 }
 

@@ -14,6 +14,9 @@ const PORTS_MAX: usize = 20_000;
 /// Most addresses of an endpoint.
 const ADDRESSES_MAX: usize = 100;
 
+/// Most hints of an endpoint.
+const HINTS_MAX: usize = 8;
+
 /// Endpoints.
 pub(crate) fn validate_endpoints(o: &Object) -> Faults {
     let mut faults = Vec::new();
@@ -24,7 +27,10 @@ pub(crate) fn validate_endpoints(o: &Object) -> Faults {
         }
         for address in lists.iter().flat_map(At::items) {
             let before = faults.len();
-            address.get("ip").rule(names::legacy_ip, &mut faults);
+            let ip = address.get("ip");
+            if !names::legacy_ip(ip.str()).is_empty() {
+                faults.push(ip.invalid("must be a valid IP address"));
+            }
             if faults.len() == before {
                 endpoint_ip(&address.get("ip"), &mut faults);
             }
@@ -55,20 +61,25 @@ pub(crate) fn validate_endpoint_slice(o: &Object) -> Faults {
         faults.push(FieldError::too_many(&endpoints.path(), endpoints.len(), ENDPOINTS_MAX));
         return faults;
     }
+    slice_ports(&At::top(o, "ports"), &mut faults);
     endpoints.items().for_each(|e| endpoint(&e, kind.str(), &mut faults));
-    let ports = At::top(o, "ports");
+    faults
+}
+
+fn slice_ports(ports: &At<'_>, faults: &mut Faults) {
     if ports.len() > PORTS_MAX {
-        faults.push(FieldError::too_many(&ports.path(), ports.len(), PORTS_MAX));
-        return faults;
+        return faults.push(FieldError::too_many(&ports.path(), ports.len(), PORTS_MAX));
     }
     let mut seen = Unique::default();
     for port in ports.items() {
-        port.get("name").optional_rule(names::dns1123_label, &mut faults);
-        seen.check(&port.get("name"), &mut faults);
-        port.get("protocol").one_of(&["SCTP", "TCP", "UDP"], &mut faults);
-        port.get("appProtocol").optional_rule(names::qualified_name, &mut faults);
+        let name = port.get("name");
+        name.optional_rule(names::dns1123_label, faults);
+        if seen.has(name.str()) {
+            faults.push(FieldError::duplicate(&name.path(), name.str()));
+        }
+        port.get("protocol").one_of(&["SCTP", "TCP", "UDP"], faults);
+        port.get("appProtocol").optional_rule(names::qualified_name, faults);
     }
-    faults
 }
 
 fn endpoint(endpoint: &At<'_>, kind: &str, faults: &mut Faults) {
@@ -97,6 +108,20 @@ fn endpoint(endpoint: &At<'_>, kind: &str, faults: &mut Faults) {
     endpoint.get("nodeName").optional_rule(names::dns1123_subdomain, faults);
     endpoint.get("hostname").optional_rule(names::dns1123_label, faults);
     endpoint.get("deprecatedTopology").labels(faults);
+    for (key, rule) in
+        [("forZones", names::label_value as fn(&str) -> Vec<String>), ("forNodes", names::dns1123_subdomain)]
+    {
+        let list = endpoint.get("hints").get(key);
+        let mut seen = Unique::default();
+        if list.len() > HINTS_MAX {
+            faults.push(FieldError::too_many(&list.path(), list.len(), HINTS_MAX));
+            continue;
+        }
+        for name in list.items().map(|hint| hint.get("name")) {
+            seen.check(&name, faults);
+            name.rule(rule, faults);
+        }
+    }
 }
 
 /// A change of an EndpointSlice: the type of its addresses stays.
@@ -187,8 +212,12 @@ fn backend(at: &At<'_>, faults: &mut Faults) {
         (true, true) => wrong("cannot set both resource and service backends"),
         (false, false) => wrong("resource or service backend is required"),
         (true, false) => {
-            resource.get("kind").required(faults);
-            resource.get("name").required(faults);
+            let group = resource.get("apiGroup");
+            if group.is_set() {
+                group.rule(names::dns1123_subdomain, faults);
+            }
+            resource.get("kind").required_rule(names::path_segment, faults);
+            resource.get("name").required_rule(names::path_segment, faults);
         }
         (false, true) => {
             service.get("name").required_rule(names::dns1123_label, faults);
@@ -225,8 +254,8 @@ pub(crate) fn validate_ingress_class(o: &Object) -> Faults {
     }
     let parameters = spec.get("parameters");
     if parameters.is_set() {
-        parameters.get("kind").required(&mut faults);
-        parameters.get("name").required(&mut faults);
+        parameters.get("kind").required_rule(names::path_segment, &mut faults);
+        parameters.get("name").required_rule(names::path_segment, &mut faults);
         let (scope, namespace) = (parameters.get("scope"), parameters.get("namespace"));
         scope.one_of(&["Cluster", "Namespace"], &mut faults);
         if scope.str() == "Namespace" && namespace.is_empty() {
@@ -267,9 +296,17 @@ pub(crate) fn validate_network_policy(o: &Object) -> Faults {
 fn policy_port(at: &At<'_>, faults: &mut Faults) {
     at.get("protocol").optional_one_of(&["TCP", "UDP", "SCTP"], faults);
     let (port, end) = (at.get("port"), at.get("endPort"));
-    if port.is_set() {
+    let named = port.value().is_string();
+    if port.is_set() && !named {
         port.port_or_name(faults);
     }
+    policy_end_port(&port, &end, faults);
+    if named {
+        port.port_or_name(faults);
+    }
+}
+
+fn policy_end_port(port: &At<'_>, end: &At<'_>, faults: &mut Faults) {
     let Some(last) = end.int() else { return };
     match (port.int(), port.is_set()) {
         (Some(first), _) => {
@@ -293,14 +330,17 @@ fn peer(peer: &At<'_>, faults: &mut Faults) {
     pods.selector(faults);
     namespaces.selector(faults);
     let selects = pods.is_set() || namespaces.is_set();
+    if block.is_set() {
+        ip_block(&block, faults);
+    }
     match (selects, block.is_set()) {
         (false, false) => faults.push(peer.missing("must specify a peer")),
         (true, true) => faults.push(peer.forbidden("may not specify both ipBlock and another peer")),
         _ => {}
     }
-    if !block.is_set() {
-        return;
-    }
+}
+
+fn ip_block(block: &At<'_>, faults: &mut Faults) {
     let cidr = block.get("cidr");
     if !cidr.required(faults) {
         return;

@@ -33,7 +33,8 @@ pub(super) fn template(template: &At<'_>, faults: &mut Faults) {
 pub(super) fn pod_spec(spec: &At<'_>, name: &str, is_pod: bool, faults: &mut Faults) {
     let grace = spec.get("terminationGracePeriodSeconds");
     grace.required(faults);
-    let volumes = volume::volumes(&spec.get("volumes"), name, faults);
+    let owner = volume::Owner { name, is_pod };
+    let volumes = volume::volumes(&spec.get("volumes"), &owner, faults);
     let claims = resource_claims(&spec.get("resourceClaims"), faults);
     let pod = Pod { spec: spec.clone(), volumes, claims, grace: grace.int() };
     let mut names_seen = Unique::default();
@@ -41,7 +42,7 @@ pub(super) fn pod_spec(spec: &At<'_>, name: &str, is_pod: bool, faults: &mut Fau
     container::init_containers(&pod, &mut names_seen, faults);
     container::ephemeral_containers(&pod, &mut names_seen, faults);
     if spec.get("resources").is_set() {
-        resources::container_resources(&spec.get("resources"), &pod.claims, faults);
+        resources::pod_resources(spec, faults);
     }
     host_network(spec, is_pod, faults);
     spec.get("restartPolicy").one_of(&["Always", "OnFailure", "Never"], faults);
@@ -60,10 +61,12 @@ pub(super) fn pod_spec(spec: &At<'_>, name: &str, is_pod: bool, faults: &mut Fau
     identity(spec, faults);
     tolerations::tolerations(&spec.get("tolerations"), faults);
     host_aliases(&spec.get("hostAliases"), faults);
+    for key in ["priorityClassName", "runtimeClassName"] {
+        spec.get(key).optional_rule(names::dns1123_subdomain, faults);
+    }
     spec.get("preemptionPolicy").optional_one_of(&["PreemptLowerPriority", "Never"], faults);
-    resources::resource_list(&spec.get("overhead"), faults);
-    spec.get("os").get("name").optional_rule(|_| Vec::new(), faults);
-    os(spec, faults);
+    resources::overhead(&spec.get("overhead"), &spec.path().child("overhead"), faults);
+    super::os::os(spec, faults);
 }
 
 fn resource_claims(list: &At<'_>, faults: &mut Faults) -> Unique {
@@ -107,17 +110,17 @@ fn host_users(spec: &At<'_>, faults: &mut Faults) {
     if !users.is_set() || users.flag() {
         return;
     }
-    for key in ["hostNetwork", "hostPID", "hostIPC"] {
-        let at = spec.get(key);
-        if at.flag() {
-            faults.push(at.forbidden("when `hostUsers` is false"));
+    // Two of the three are spelt otherwise in upstream's paths.
+    for (key, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
+        if spec.get(key).flag() {
+            faults.push(meta::FieldError::forbidden(&spec.path().child(shown), "when `hostUsers` is false"));
         }
     }
 }
 
 /// Names that the spec refers to, and those that the pod goes by.
 fn identity(spec: &At<'_>, faults: &mut Faults) {
-    for key in ["serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"] {
+    for key in ["serviceAccountName", "nodeName"] {
         spec.get(key).optional_rule(names::dns1123_subdomain, faults);
     }
     let deadline = spec.get("activeDeadlineSeconds");
@@ -181,16 +184,5 @@ fn host_aliases(list: &At<'_>, faults: &mut Faults) {
     for alias in list.items() {
         alias.get("ip").rule(names::legacy_ip, faults);
         alias.get("hostnames").items().for_each(|h| h.rule(names::dns1123_subdomain, faults));
-    }
-}
-
-fn os(spec: &At<'_>, faults: &mut Faults) {
-    let os = spec.get("os");
-    if !os.is_set() {
-        return;
-    }
-    let name = os.get("name");
-    if name.required(faults) {
-        name.known(&["linux", "windows"], faults);
     }
 }

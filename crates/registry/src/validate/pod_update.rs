@@ -26,6 +26,9 @@ pub(super) fn update(new: &Object, old: &Object, faults: &mut Faults) {
     }
     added_tolerations(&spec.get("tolerations"), &before.get("tolerations"), faults);
     removed_gates(&spec.get("schedulingGates"), &before.get("schedulingGates"), faults);
+    if !before.get("schedulingGates").is_empty() {
+        narrowed_selector(&spec.get("nodeSelector"), &before.get("nodeSelector"), faults);
+    }
     let allowed = with_updatable_fields_of(spec.value(), before.value());
     let mut differences = Vec::new();
     differ(before.value(), &allowed, "", &mut differences);
@@ -75,6 +78,16 @@ fn removed_gates(new: &At<'_>, old: &At<'_>, faults: &mut Faults) {
     for name in new.items().map(|g| g.get("name")).filter(|n| !before.contains(&n.str())) {
         let why = format!("only deletion is allowed, but found new scheduling gate '{}'", name.str());
         faults.push(name.forbidden(why));
+    }
+}
+
+/// While a pod waits behind a gate, its node selector may grow (KEP-3838).
+fn narrowed_selector(new: &At<'_>, old: &At<'_>, faults: &mut Faults) {
+    let kept =
+        |(key, value): (&str, At<'_>)| new.entries().any(|(k, v)| k == key && v.value() == value.value());
+    if !old.entries().all(kept) {
+        faults
+            .push(new.invalid("only additions to spec.nodeSelector are allowed (no mutations or deletions)"));
     }
 }
 
@@ -153,8 +166,12 @@ pub(super) fn status(new: &Object, old: &Object, faults: &mut Faults) {
     for list in ["containerStatuses", "initContainerStatuses"] {
         state_transitions(new, old, list, faults);
     }
-    for ip in status.get("podIPs").items() {
-        ip.get("ip").rule(meta::names::legacy_ip, faults);
+    for list in [status.get("podIPs"), status.get("hostIPs")] {
+        for item in list.items() {
+            let text = item.get("ip").str();
+            let rule = meta::names::legacy_ip(text).into_iter();
+            faults.extend(rule.map(|why| FieldError::invalid(&item.path(), text, why)));
+        }
     }
 }
 
@@ -229,6 +246,7 @@ pub(super) fn resize(new: &Object, old: &Object, faults: &mut Faults) {
     for list in ["containers", "initContainers"] {
         for (now, was) in spec.get(list).items().zip(before.get(list).items()) {
             for kind in ["limits", "requests"] {
+                no_removal(&now.get("resources").get(kind), &was.get("resources").get(kind), kind, faults);
                 let others = |at: &At<'_>| -> Vec<String> {
                     let all = at.get("resources").get(kind).entries();
                     all.filter(|(n, _)| !matches!(*n, "cpu" | "memory"))
@@ -236,10 +254,18 @@ pub(super) fn resize(new: &Object, old: &Object, faults: &mut Faults) {
                         .collect()
                 };
                 if others(&now) != others(&was) {
-                    let at = now.get("resources").get(kind);
-                    faults.push(at.forbidden("only cpu and memory resources are mutable"));
+                    faults.push(FieldError::forbidden(&path, "only cpu and memory resources are mutable"));
+                    return;
                 }
             }
         }
+    }
+}
+
+/// What was asked for, or limited, stays so: its amount may change only.
+fn no_removal(now: &At<'_>, was: &At<'_>, kind: &str, faults: &mut Faults) {
+    let kept = |name: &str| now.entries().any(|(n, _)| n == name);
+    if was.entries().any(|(name, _)| matches!(name, "cpu" | "memory") && !kept(name)) {
+        faults.push(now.forbidden(format!("resource {kind} cannot be removed")));
     }
 }

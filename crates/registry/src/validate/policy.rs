@@ -91,7 +91,8 @@ pub(crate) fn validate_lease(o: &Object) -> Faults {
 pub(crate) fn validate_runtime_class(o: &Object) -> Faults {
     let mut faults = Vec::new();
     At::top(o, "handler").rule(names::dns1123_label, &mut faults);
-    resources::resource_list(&At::top(o, "overhead").get("podFixed"), &mut faults);
+    let overhead = At::top(o, "overhead");
+    resources::overhead(&overhead.get("podFixed"), &overhead.path(), &mut faults);
     At::top(o, "scheduling").get("nodeSelector").labels(&mut faults);
     super::tolerations::tolerations(&At::top(o, "scheduling").get("tolerations"), &mut faults);
     faults

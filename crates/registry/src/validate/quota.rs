@@ -37,9 +37,61 @@ pub(crate) fn validate_quota(o: &Object) -> Faults {
             faults.push(scopes.invalid("conflicting scopes"));
         }
     }
-    for requirement in spec.get("scopeSelector").get("matchExpressions").items() {
-        requirement.get("scopeName").one_of(&SCOPES, &mut faults);
-        let (operator, values) = (requirement.get("operator"), requirement.get("values"));
+    let hard: Vec<&str> = spec.get("hard").entries().map(|(name, _)| name).collect();
+    if scopes.items().any(|s| !scope_fits(s.str(), &hard)) {
+        faults.push(scopes.invalid("unsupported scope applied to resource"));
+    }
+    scope_selector(&spec.get("scopeSelector"), &hard, &mut faults);
+    faults
+}
+
+/// A change of a ResourceQuota: its scopes stay.
+pub(crate) fn validate_quota_update(new: &Object, old: &Object) -> Faults {
+    super::immutable(new, old, &["spec", "scopes"], &meta::FieldPath::new("spec.scopes"))
+}
+
+/// Whether pods of a scope can be counted by each of the resources (`IsResourceQuotaScopeValidForResource`).
+fn scope_fits(scope: &str, hard: &[&str]) -> bool {
+    let of_pods = |name: &&str| {
+        matches!(*name, "pods" | "cpu" | "memory" | "ephemeral-storage" | "count/pods")
+            || ["requests.", "limits."].iter().any(|p| name.starts_with(p) && *name != "requests.storage")
+            || name.starts_with("hugepages-")
+    };
+    match scope {
+        "Terminating"
+        | "NotTerminating"
+        | "NotBestEffort"
+        | "PriorityClass"
+        | "CrossNamespacePodAffinity" => hard.iter().all(of_pods),
+        "BestEffort" => hard.iter().all(|name| *name == "pods"),
+        "VolumeAttributesClass" => hard.iter().all(|n| {
+            matches!(*n, "requests.storage" | "persistentvolumeclaims" | "count/persistentvolumeclaims")
+        }),
+        _ => true,
+    }
+}
+
+/// Scopes that are there or not; they have no values.
+const PLAIN_SCOPES: [&str; 5] =
+    ["Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "CrossNamespacePodAffinity"];
+
+/// Upstream names the list, not the requirement, in all of it.
+fn scope_selector(selector: &At<'_>, hard: &[&str], faults: &mut Faults) {
+    let list = selector.get("matchExpressions");
+    let mut fits = true;
+    for requirement in list.items() {
+        let of_list = |key: &'static str| At::new(requirement.get(key).value(), list.path().child(key));
+        let (scope, operator, values) = (of_list("scopeName"), of_list("operator"), of_list("values"));
+        if !SCOPES.contains(&scope.str()) {
+            faults.push(FieldError::invalid(&scope.path(), scope.str(), "unsupported scope"));
+        }
+        fits &= scope_fits(scope.str(), hard);
+        if PLAIN_SCOPES.contains(&scope.str()) && operator.str() != "Exists" {
+            let why = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, \
+                       ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, \
+                       ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
+            faults.push(operator.invalid(why));
+        }
         match operator.str() {
             "In" | "NotIn" if values.is_empty() => {
                 faults.push(values.missing(
@@ -55,7 +107,9 @@ pub(crate) fn validate_quota(o: &Object) -> Faults {
             _ => faults.push(operator.invalid("not a valid selector operator")),
         }
     }
-    faults
+    if !fits {
+        faults.push(list.invalid("unsupported scope applied to resource"));
+    }
 }
 
 const LIMIT_TYPES: [&str; 3] = ["Container", "PersistentVolumeClaim", "Pod"];
@@ -67,7 +121,10 @@ pub(crate) fn validate_limit_range(o: &Object) -> Faults {
     let mut types = Unique::default();
     for limit in At::top(o, "spec").get("limits").items() {
         let kind = limit.get("type");
-        if !kind.str().contains('/') && !LIMIT_TYPES.contains(&kind.str()) {
+        let rule = meta::names::qualified_name(kind.str()).into_iter();
+        let before = faults.len();
+        faults.extend(rule.map(|why| FieldError::invalid(&kind.path(), kind.str(), why)));
+        if faults.len() == before && !kind.str().contains('/') && !LIMIT_TYPES.contains(&kind.str()) {
             let why = "must be a standard limit type or fully qualified";
             faults.push(FieldError::invalid(&kind.path(), kind.str(), why));
         }
@@ -83,7 +140,10 @@ pub(crate) fn validate_limit_range(o: &Object) -> Faults {
             LISTS.iter().flat_map(|list| limit.get(list).entries().map(|(n, _)| n)).collect();
         for list in LISTS {
             for (name, at) in limit.get(list).entries() {
-                resource_name(name, &at, &mut faults);
+                match kind.str() {
+                    "Container" => super::resources::container_resource_name(name, &at, &mut faults),
+                    _ => drop(resource_name(name, &at, &mut faults)),
+                }
             }
         }
         let has_storage = ["min", "max"].iter().any(|l| limit.get(l).value().get("storage").is_some());
@@ -118,12 +178,38 @@ fn ordered(limit: &At<'_>, name: &str, faults: &mut Faults) {
     above(&min, &request, 1, ["min", "default request"]);
     above(&request, &max, 0, ["default request", "max"]);
     above(&request, &default, 0, ["default request", "default limit"]);
-    above(&min, &default, 1, ["min", "default"]);
-    above(&default, &max, 0, ["default", "max"]);
-    if let Some((at, ratio)) = ratio
-        && ratio.milli_value() < 1000
-    {
+    // Of these two upstream names the one and shows the other.
+    crossed(&min, &default, &default, &min, ["min", "default"], faults);
+    crossed(&default, &max, &default, &max, ["default", "max"], faults);
+    let Some((at, ratio)) = ratio else { return };
+    if ratio.milli_value() < 1000 {
         let why = format!("ratio {ratio} is less than 1");
         faults.push(FieldError::invalid(&at.path(), ratio.to_string(), why));
+    }
+    if let (Some((_, min)), Some((_, max))) = (min, max) {
+        // Shown as upstream shows it: a decision of people, not of the scheduler.
+        let most = max.milli_value() as f64 / min.milli_value() as f64;
+        if min.milli_value() > 0 && ratio.milli_value() as f64 / 1000.0 > most {
+            let why = format!("ratio {ratio} is greater than max/min = {most:.6}");
+            faults.push(FieldError::invalid(&at.path(), ratio.to_string(), why));
+        }
+    }
+}
+
+type Limit<'a> = Option<(At<'a>, Quantity)>;
+
+fn crossed(
+    low: &Limit<'_>,
+    high: &Limit<'_>,
+    at: &Limit<'_>,
+    shown: &Limit<'_>,
+    what: [&str; 2],
+    faults: &mut Faults,
+) {
+    let (Some((_, low)), Some((_, high))) = (low, high) else { return };
+    let (Some((at, _)), Some((_, shown))) = (at, shown) else { return };
+    if low > high {
+        let why = format!("{} value {low} is greater than {} value {high}", what[0], what[1]);
+        faults.push(FieldError::invalid(&at.path(), shown.to_string(), why));
     }
 }

@@ -98,6 +98,9 @@ pub(crate) fn validate_binding_update(new: &Object, old: &Object) -> Faults {
     if Some(role.value()) == old.body.get("roleRef") {
         Vec::new()
     } else {
-        vec![role.invalid("cannot change roleRef")]
+        let text = |key| role.get(key).str();
+        let shown =
+            serde_json::json!({"APIGroup": text("apiGroup"), "Kind": text("kind"), "Name": text("name")});
+        vec![FieldError::invalid(&role.path(), shown, "cannot change roleRef")]
     }
 }

@@ -82,7 +82,8 @@ pub(crate) fn resource_name(name: &str, at: &At<'_>, faults: &mut Faults) -> boo
     faults.len() == before
 }
 
-fn container_resource_name(name: &str, at: &At<'_>, faults: &mut Faults) {
+/// A resource's name as containers may have it.
+pub(super) fn container_resource_name(name: &str, at: &At<'_>, faults: &mut Faults) {
     resource_name(name, at, faults);
     if !name.contains('/') {
         if !CONTAINER.contains(&name) && !is_huge_page(name) {
@@ -120,28 +121,114 @@ pub(crate) fn resource_list(list: &At<'_>, faults: &mut Faults) {
 /// A container's `resources`.
 pub(crate) fn container_resources(resources: &At<'_>, claims: &Unique, faults: &mut Faults) {
     let (limits, requests) = (resources.get("limits"), resources.get("requests"));
-    for (name, at) in limits.entries() {
-        container_resource_name(name, &at, faults);
-        resource_quantity(name, &at, faults);
-    }
-    for (name, at) in requests.entries() {
-        container_resource_name(name, &at, faults);
-        let Some(request) = resource_quantity(name, &at, faults) else { continue };
-        let limit = limits.entries().find(|(n, _)| *n == name).and_then(|(_, at)| at.quantity());
-        compare(name, &request, limit.as_ref(), &requests, &limits, faults);
-    }
+    requirements(&limits, &requests, container_resource_name, faults);
     let names = || limits.entries().chain(requests.entries()).map(|(n, _)| n);
     if names().any(is_huge_page) && !names().any(|n| matches!(n, "cpu" | "memory")) {
         faults.push(resources.forbidden("HugePages require cpu or memory"));
     }
+    let mut seen = Unique::default();
     for claim in resources.get("claims").items() {
-        let name = claim.get("name");
-        if name.required(faults) && !claims.contains(name.str()) {
-            let why = "must be one of the names in pod.spec.resourceClaims";
-            let mut fault = FieldError::not_found(&claim.path(), name.str());
-            why.clone_into(&mut fault.detail);
-            faults.push(fault);
+        let (name, request) = (claim.get("name").str(), claim.get("request"));
+        if name.is_empty() {
+            faults.push(claim.missing(""));
+            continue;
         }
+        request.optional_rule(meta::names::dns1123_label, faults);
+        let key = if request.is_empty() { name.to_owned() } else { format!("{name}/{}", request.str()) };
+        if seen.contains(name) {
+            faults.push(FieldError::duplicate(&claim.path(), name));
+        } else if seen.has(&key) || (request.is_empty() && seen.any(|k| k.starts_with(&format!("{name}/")))) {
+            faults.push(FieldError::duplicate(&claim.path(), key));
+        }
+        if !claims.contains(name) {
+            faults.push(no_such_claim(&claim, name, claims));
+        }
+    }
+}
+
+fn no_such_claim(claim: &At<'_>, name: &str, claims: &Unique) -> FieldError {
+    let mut fault = FieldError::not_found(&claim.path(), name);
+    fault.detail = "must be one of the names in pod.spec.resourceClaims".to_owned();
+    match claims.joined() {
+        names if names.is_empty() => fault.detail.push_str(" which is empty"),
+        names => fault.detail.push_str(&format!(": {names}")),
+    }
+    fault
+}
+
+type NameRule = fn(&str, &At<'_>, &mut Faults);
+
+fn requirements(limits: &At<'_>, requests: &At<'_>, rule: NameRule, faults: &mut Faults) {
+    for (name, at) in limits.entries() {
+        rule(name, &at, faults);
+        resource_quantity(name, &at, faults);
+        huge_pages(name, &at, faults);
+    }
+    for (name, at) in requests.entries() {
+        rule(name, &at, faults);
+        let Some(request) = resource_quantity(name, &at, faults) else { continue };
+        let limit = limits.entries().find(|(n, _)| *n == name).and_then(|(_, at)| at.quantity());
+        compare(name, &request, limit.as_ref(), requests, limits, faults);
+        huge_pages(name, &at, faults);
+    }
+}
+
+/// Huge pages come in whole ones.
+fn huge_pages(name: &str, at: &At<'_>, faults: &mut Faults) {
+    let size = name.strip_prefix("hugepages-").and_then(|size| Quantity::parse(size).ok());
+    let (Some(size), Some(q)) = (size, at.quantity()) else { return };
+    let (size, bytes) = (size.milli_value(), q.milli_value());
+    if size > 0 && (bytes <= 0 || bytes % size != 0) && q.signum() >= 0 {
+        let why = format!("{q} is not positive integer multiple of {name}");
+        faults.push(FieldError::invalid(&at.path(), q.to_string(), why));
+    }
+}
+
+/// What a pod of a runtime class needs beside its containers; told as if it were limits.
+pub(crate) fn overhead(list: &At<'_>, path: &meta::FieldPath, faults: &mut Faults) {
+    let limits = At::new(list.value(), path.child("limits"));
+    requirements(
+        &limits,
+        &At::new(&serde_json::Value::Null, path.child("requests")),
+        container_resource_name,
+        faults,
+    );
+}
+
+/// `spec.resources` of a pod (KEP-2837).
+pub(super) fn pod_resources(spec: &At<'_>, faults: &mut Faults) {
+    let resources = spec.get("resources");
+    if spec.get("os").get("name").str() == "windows" {
+        return faults.push(resources.forbidden("may not be set for a windows pod"));
+    }
+    if resources.get("claims").is_set() {
+        faults.push(resources.get("claims").forbidden("claims may not be set for Resources at pod-level"));
+    }
+    let (limits, requests) = (resources.get("limits"), resources.get("requests"));
+    requirements(&limits, &requests, pod_resource_name, faults);
+    let of_containers = crate::pod::resources::requests(spec.value());
+    for (name, at) in requests.entries() {
+        if let Some((own, sum)) = at.quantity().zip(of_containers.get(name)).filter(|(own, sum)| *sum > own) {
+            let why = format!("must be greater than or equal to aggregate container requests of {sum}");
+            faults.push(FieldError::invalid(&at.path(), own.to_string(), why));
+        }
+    }
+    for (i, container) in spec.get("containers").items().enumerate() {
+        for (name, at) in container.get("resources").get("limits").entries() {
+            let whole = limits.entries().find(|(n, _)| *n == name).and_then(|(_, at)| at.quantity());
+            if let Some((own, max)) = at.quantity().zip(whole).filter(|(own, max)| own > max) {
+                let path = resources.path().child("containers").index(i).key(name).child("limits");
+                let why = format!("must be less than or equal to pod limits of {max}");
+                faults.push(FieldError::invalid(&path, own.to_string(), why));
+            }
+        }
+    }
+}
+
+fn pod_resource_name(name: &str, at: &At<'_>, faults: &mut Faults) {
+    if resource_name(name, at, faults) && !matches!(name, "cpu" | "memory") && !is_huge_page(name) {
+        let why = ["cpu", "hugepages-", "memory"];
+        faults.push(FieldError::not_supported(&at.path(), name, &why));
     }
 }
 

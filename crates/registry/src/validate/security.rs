@@ -25,10 +25,11 @@ pub(super) fn pod(spec: &At<'_>, faults: &mut Faults) {
     }
     sysctls(spec, &context.get("sysctls"), faults);
     context.get("fsGroupChangePolicy").optional_one_of(&["Always", "OnRootMismatch"], faults);
+    profile(&context.get("seccompProfile"), "seccomp", faults);
+    super::os::windows_options(&context.get("windowsOptions"), faults);
+    app_armor(&context.get("appArmorProfile"), faults);
     context.get("supplementalGroupsPolicy").optional_one_of(&["Merge", "Strict"], faults);
     context.get("seLinuxChangePolicy").optional_one_of(&["MountOption", "Recursive"], faults);
-    profile(&context.get("seccompProfile"), "seccomp", faults);
-    app_armor(&context.get("appArmorProfile"), faults);
 }
 
 /// A container's.
@@ -55,6 +56,7 @@ pub(super) fn container(context: &At<'_>, host_users: bool, faults: &mut Faults)
             faults.push(context.invalid(why));
         }
     }
+    super::os::windows_options(&context.get("windowsOptions"), faults);
     app_armor(&context.get("appArmorProfile"), faults);
 }
 

@@ -17,7 +17,7 @@ pub(crate) fn validate_service(o: &Object) -> Faults {
         faults.push(spec.get("ports").missing(""));
     }
     of_type(&spec, kind, headless, &mut faults);
-    ports(&spec, kind, &mut faults);
+    ports(&spec, &mut faults);
     spec.get("selector").labels(&mut faults);
     affinity(&spec, &mut faults);
     if kind != "ExternalName" {
@@ -31,6 +31,7 @@ pub(crate) fn validate_service(o: &Object) -> Faults {
         }
     }
     spec.get("type").one_of(&TYPES, &mut faults);
+    clashes(&spec.get("ports"), kind, &mut faults);
     load_balancer(&spec, kind, &mut faults);
     traffic(&spec, kind, &mut faults);
     faults
@@ -63,9 +64,8 @@ fn of_type(spec: &At<'_>, kind: &str, headless: bool, faults: &mut Faults) {
     }
 }
 
-fn ports(spec: &At<'_>, kind: &str, faults: &mut Faults) {
-    let (mut names_seen, mut node_ports, mut numbers) =
-        (Unique::default(), Unique::default(), Unique::default());
+fn ports(spec: &At<'_>, faults: &mut Faults) {
+    let mut names_seen = Unique::default();
     let list = spec.get("ports");
     for port in list.items() {
         let name = port.get("name");
@@ -81,16 +81,25 @@ fn ports(spec: &At<'_>, kind: &str, faults: &mut Faults) {
         port.get("protocol").one_of(&["SCTP", "TCP", "UDP"], faults);
         port.get("targetPort").port_or_name(faults);
         port.get("appProtocol").optional_rule(names::qualified_name, faults);
-        let (protocol, node) = (port.get("protocol").str(), port.get("nodePort"));
-        if let Some(number) = node.int().filter(|n| *n != 0) {
-            if kind == "ClusterIP" {
-                faults.push(node.forbidden("may not be used when `type` is 'ClusterIP'"));
-            }
-            if node_ports.has(&format!("{protocol}/{number}")) {
-                faults.push(node.duplicate());
-            }
+    }
+}
+
+/// Ports that stand in each other's way.
+fn clashes(list: &At<'_>, kind: &str, faults: &mut Faults) {
+    let (mut node_ports, mut numbers) = (Unique::default(), Unique::default());
+    for node in list.items().map(|port| port.get("nodePort")) {
+        if kind == "ClusterIP" && node.int().is_some_and(|n| n != 0) {
+            faults.push(node.forbidden("may not be used when `type` is 'ClusterIP'"));
         }
-        let number = port.get("port").int().unwrap_or(0);
+    }
+    for port in list.items() {
+        let (protocol, node) = (port.get("protocol").str(), port.get("nodePort"));
+        if node.int().is_some_and(|n| n != 0) && node_ports.has(&format!("{protocol}/{}", node.value())) {
+            faults.push(node.duplicate());
+        }
+    }
+    for port in list.items() {
+        let (protocol, number) = (port.get("protocol").str(), port.get("port").int().unwrap_or(0));
         if numbers.has(&format!("{protocol}/{number}")) {
             let key = serde_json::json!({"port": number, "protocol": protocol});
             faults.push(FieldError::duplicate(&port.path(), key));
@@ -134,7 +143,7 @@ fn addresses(spec: &At<'_>, headless: bool, faults: &mut Faults) {
     spec.get("ipFamilyPolicy")
         .optional_one_of(&["PreferDualStack", "RequireDualStack", "SingleStack"], faults);
     let before = faults.len();
-    if headless {
+    if headless || first == HEADLESS {
         if ips.len() > 1 {
             faults.push(ips.invalid("'None' must be the first and only value"));
         }
@@ -231,7 +240,7 @@ fn traffic(spec: &At<'_>, kind: &str, faults: &mut Faults) {
         faults.push(internal.missing(""));
     }
     let distribution = spec.get("trafficDistribution");
-    distribution.optional_one_of(&["PreferClose", "PreferSameNode", "PreferSameZone"], faults);
+    distribution.optional_one_of(&["PreferClose", "PreferSameZone", "PreferSameNode"], faults);
 }
 
 /// A change of a Service: its addresses stay.
@@ -265,6 +274,12 @@ fn cluster_ips(spec: &At<'_>, before: &At<'_>, faults: &mut Faults) {
     if !old.is_empty() && ips.is_empty() {
         let why = "primary clusterIP can not be unset";
         faults.push(FieldError::invalid(&ips.path().index(0), ips.value().clone(), why));
+    }
+    let families = [spec, before].map(|s| s.get("ipFamilies"));
+    let first = families.each_ref().map(|list| list.items().next().map_or("", |f| f.str()));
+    if !first.contains(&"") && first[0] != first[1] {
+        let (path, all) = (families[0].path().index(0), families[0].value().clone());
+        faults.push(FieldError::invalid(&path, all, "may not change once set"));
     }
     let compared = if ips.len() == old.len() { ips.len() } else { 1 };
     for (i, (now, was)) in ips.items().zip(old.items()).take(compared).enumerate() {

@@ -1,7 +1,7 @@
 //! Volumes, claims and classes (`pkg/apis/core/validation/validation.go`, `pkg/apis/storage/validation/validation.go`).
 
 use super::affinity::node_selector;
-use super::at::{At, Faults};
+use super::at::{At, Faults, Unique};
 use super::{immutable, volume};
 use meta::{FieldError, FieldPath, Object, names};
 use serde_json::Value;
@@ -201,7 +201,7 @@ fn volume_source(spec: &At<'_>, faults: &mut Faults) {
             }
         }
         "csi" => {
-            at.get("driver").required(faults);
+            volume::driver_name(&at.get("driver"), faults);
             at.get("volumeHandle").required(faults);
         }
         _ => {}
@@ -237,25 +237,65 @@ pub(crate) fn validate_storage_class(o: &Object) -> Faults {
         faults.push(FieldError::too_long(&parameters.path(), PARAMETERS_MAX));
     }
     for (key, at) in parameters.entries().filter(|(key, _)| key.is_empty()) {
-        faults.push(FieldError::invalid(&at.path(), key, "field can not be empty."));
+        let _ = at;
+        faults.push(FieldError::invalid(&parameters.path(), key, "field can not be empty."));
     }
     At::top(o, "reclaimPolicy").optional_one_of(&["Delete", "Retain"], &mut faults);
     At::top(o, "volumeBindingMode").one_of(&["Immediate", "WaitForFirstConsumer"], &mut faults);
+    topologies(&At::top(o, "allowedTopologies"), &mut faults);
+    faults
+}
+
+/// Where volumes of a class may be.
+fn topologies(list: &At<'_>, faults: &mut Faults) {
+    let mut terms: Vec<&Value> = Vec::new();
+    for term in list.items() {
+        let (expressions, mut keys) = (term.get("matchLabelExpressions"), Unique::default());
+        for expression in expressions.items() {
+            let (key, values) = (expression.get("key"), expression.get("values"));
+            let mut seen = Unique::default();
+            values.required(faults);
+            for value in values.items() {
+                seen.check(&value, faults);
+            }
+            key.rule(names::qualified_name, faults);
+            keys.check(&key, faults);
+        }
+        if terms.contains(&expressions.value()) || (expressions.is_empty() && !terms.is_empty()) {
+            faults.push(FieldError::duplicate(&expressions.path(), ""));
+        }
+        terms.push(expressions.value());
+    }
+}
+
+/// CSIDriver.
+pub(crate) fn validate_csi_driver(o: &Object) -> Faults {
+    let mut faults = Vec::new();
+    let spec = At::top(o, "spec");
+    spec.get("fsGroupPolicy").optional_one_of(&["File", "None", "ReadWriteOnceWithFSType"], &mut faults);
+    let mut audiences = Unique::default();
+    for request in spec.get("tokenRequests").items() {
+        audiences.check(&request.get("audience"), &mut faults);
+        let seconds = request.get("expirationSeconds");
+        if seconds.int().is_some_and(|n| n < 600) {
+            faults.push(seconds.invalid("may not specify a duration less than 10 minutes"));
+        }
+        if seconds.int().is_some_and(|n| n > 1 << 32) {
+            faults.push(seconds.invalid("may not specify a duration larger than 2^32 seconds"));
+        }
+    }
+    let modes = spec.get("volumeLifecycleModes");
+    for mode in modes.items().filter(|m| !matches!(m.str(), "Persistent" | "Ephemeral")) {
+        faults.push(FieldError::not_supported(&modes.path(), mode.str(), &["Persistent", "Ephemeral"]));
+    }
     faults
 }
 
 /// A change of a StorageClass: how it makes volumes stays.
 pub(crate) fn validate_storage_class_update(new: &Object, old: &Object) -> Faults {
     let mut faults = Vec::new();
-    for key in ["parameters", "provisioner"] {
-        if new.body.get(key) != old.body.get(key) {
-            let why = "updates to parameters are forbidden.".replace("parameters", key);
-            faults.push(At::top(new, key).forbidden(why));
-        }
+    for key in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
+        faults.extend(immutable(new, old, &[key], &FieldPath::new(key)));
     }
-    if new.body.get("reclaimPolicy") != old.body.get("reclaimPolicy") {
-        faults.push(At::top(new, "reclaimPolicy").forbidden("updates to reclaimPolicy are forbidden."));
-    }
-    faults.extend(immutable(new, old, &["volumeBindingMode"], &FieldPath::new("volumeBindingMode")));
     faults
 }

@@ -51,12 +51,18 @@ const TOKEN_SECONDS_MIN: i64 = 600;
 /// Nor longer than 2^32 seconds.
 const TOKEN_SECONDS_MAX: i64 = 1 << 32;
 
-pub(super) fn volumes<'a>(list: &At<'a>, pod_name: &str, faults: &mut Faults) -> Volumes<'a> {
+/// What is known of the pod that the volumes are of.
+pub(super) struct Owner<'a> {
+    pub(super) name: &'a str,
+    pub(super) is_pod: bool,
+}
+
+pub(super) fn volumes<'a>(list: &At<'a>, owner: &Owner<'_>, faults: &mut Faults) -> Volumes<'a> {
     let mut good = Volumes::new();
     for volume in list.items() {
         let name = volume.get("name");
         let before = faults.len();
-        source(&volume, pod_name, faults);
+        source(&volume, owner, faults);
         name.required_rule(names::dns1123_label, faults);
         if good.contains_key(name.str()) {
             faults.push(name.duplicate());
@@ -68,7 +74,7 @@ pub(super) fn volumes<'a>(list: &At<'a>, pod_name: &str, faults: &mut Faults) ->
     good
 }
 
-fn source(volume: &At<'_>, pod_name: &str, faults: &mut Faults) {
+fn source(volume: &At<'_>, owner: &Owner<'_>, faults: &mut Faults) {
     let mut set = SOURCES.iter().map(|s| (*s, volume.get(s))).filter(|(_, at)| at.is_set());
     let Some((kind, at)) = set.next() else {
         faults.push(volume.missing("must specify a volume type"));
@@ -87,15 +93,39 @@ fn source(volume: &At<'_>, pod_name: &str, faults: &mut Faults) {
             at.get("items").items().for_each(|item| downward_file(&item, &at, faults));
         }
         "projected" => projected(&at, faults),
-        "csi" => drop(at.get("driver").required(faults)),
+        "csi" => csi(&at, faults),
         "nfs" => nfs(&at, faults),
-        "ephemeral" => ephemeral(volume, &at, pod_name, faults),
+        "ephemeral" => ephemeral(volume, &at, owner.name, faults),
         "image" => {
+            if owner.is_pod {
+                at.get("reference").required(faults);
+            }
             at.get("pullPolicy").one_of(&["Always", "IfNotPresent", "Never"], faults);
         }
-        _ => {}
+        _ => super::old_volumes::source(kind, &at, faults),
     }
     faults.extend(set.map(|(_, at)| at.forbidden(ONE_TYPE)));
+}
+
+/// Longest name of a CSI driver.
+const DRIVER_NAME_MAX: usize = 63;
+
+fn csi(at: &At<'_>, faults: &mut Faults) {
+    driver_name(&at.get("driver"), faults);
+    let secret = at.get("nodePublishSecretRef");
+    if secret.is_set() {
+        secret.get("name").required(faults);
+    }
+}
+
+/// The name that a CSI driver registers under.
+pub(super) fn driver_name(at: &At<'_>, faults: &mut Faults) {
+    at.required(faults);
+    if at.str().len() > DRIVER_NAME_MAX {
+        faults.push(FieldError::too_long(&at.path(), DRIVER_NAME_MAX));
+    }
+    let rule = names::dns1123_subdomain(&at.str().to_lowercase()).into_iter();
+    faults.extend(rule.filter(|_| !at.is_empty()).map(|why| at.invalid(why)));
 }
 
 pub(super) fn nfs(at: &At<'_>, faults: &mut Faults) {
@@ -256,7 +286,7 @@ pub(super) fn mounts(container: &At<'_>, volumes: &Volumes<'_>, faults: &mut Fau
         if devices.iter().any(|d| d.get("name").str() == name.str()) {
             faults.push(name.invalid("must not already exist in volumeDevices"));
         }
-        if devices.iter().any(|d| d.get("devicePath").str() == path.str()) {
+        if !path.is_empty() && devices.iter().any(|d| d.get("devicePath").str() == path.str()) {
             faults.push(path.invalid("must not already exist as a path in volumeDevices"));
         }
         // Upstream names the list, not the mount, for what follows.
@@ -301,6 +331,7 @@ fn read_only(mount: &At<'_>, at: &At<'_>, faults: &mut Faults) {
 /// A container's `volumeDevices`.
 pub(super) fn devices(container: &At<'_>, volumes: &Volumes<'_>, faults: &mut Faults) {
     let (mut names_seen, mut paths_seen) = (Unique::default(), Unique::default());
+    let mounts: Vec<At<'_>> = container.get("volumeMounts").items().collect();
     for device in container.get("volumeDevices").items() {
         let (name, path) = (device.get("name"), device.get("devicePath"));
         name.required(faults);
@@ -320,6 +351,14 @@ pub(super) fn devices(container: &At<'_>, volumes: &Volumes<'_>, faults: &mut Fa
         if paths_seen.has(path.str()) {
             faults.push(path.invalid("must be unique"));
         }
-        no_back_steps(&path, faults);
+        if path.str().split('/').any(|step| step == "..") {
+            faults.push(path.invalid("can not contain backsteps ('..')"));
+        }
+        if mounts.iter().any(|m| m.get("name").str() == name.str()) {
+            faults.push(name.invalid("must not already exist in volumeMounts"));
+        }
+        if !path.is_empty() && mounts.iter().any(|m| m.get("mountPath").str() == path.str()) {
+            faults.push(path.invalid("must not already exist as a path in volumeMounts"));
+        }
     }
 }

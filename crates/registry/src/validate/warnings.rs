@@ -55,10 +55,74 @@ pub(crate) fn cron_job(new: &Object, old: Option<&Object>) -> Vec<String> {
 
 fn of_template(new: &Object, old: Option<&Object>, path: &[&str]) -> Vec<String> {
     let mut out = Vec::new();
+    let rule = meta::names::dns1123_label(&new.metadata.name);
+    if old.is_none() && names_pods(new) && !rule.is_empty() {
+        let text = "this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is \
+                    recommended";
+        out.push(format!("metadata.name: {text}: [{}]", rule.join(" ")));
+    }
     let Some(template) = new.get(path).filter(|t| old.and_then(|o| o.get(path)) != Some(t)) else {
         return out;
     };
     spec(&At::new(template, FieldPath::new(&path.join("."))).get("spec"), &mut out);
+    out
+}
+
+/// The kinds whose names upstream looks at because pods get theirs from them.
+fn names_pods(o: &Object) -> bool {
+    matches!(o.kind.as_str(), "Deployment" | "Job" | "ReplicationController")
+}
+
+/// What a StatefulSet is warned of beside its template.
+pub(crate) fn stateful_set(new: &Object, old: Option<&Object>) -> Vec<String> {
+    let mut out = workload(new, old);
+    let limit = At::top(new, "spec").get("revisionHistoryLimit");
+    if limit.int().is_some_and(|n| n < 0) {
+        let text = "a negative value retains all historical revisions; a value >= 0 is recommended";
+        say(&limit, text, &mut out);
+    }
+    out
+}
+
+/// What a Job is warned of beside its template.
+pub(crate) fn job(new: &Object, old: Option<&Object>) -> Vec<String> {
+    let mut out = workload(new, old);
+    let spec = At::top(new, "spec");
+    let count = |key| spec.get(key).int().unwrap_or(0);
+    if spec.get("completionMode").str() == "Indexed"
+        && count("completions") > 100_000
+        && count("parallelism") > 10_000
+    {
+        let text = "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, \
+                    Kubernetes might not be able to track completedIndexes when a big number of indexes fail";
+        out.push(format!("spec: {text}"));
+    }
+    out
+}
+
+/// What a Service is warned of (`pkg/api/service/warnings.go`).
+pub(crate) fn service(new: &Object, old: Option<&Object>) -> Vec<String> {
+    let mut out = Vec::new();
+    let spec = At::top(new, "spec");
+    if !spec.get("externalIPs").is_empty()
+        && old.is_none_or(|o| At::top(o, "spec").get("externalIPs").is_empty())
+    {
+        out.push(
+            "spec.externalIPs is deprecated and may no longer be implemented in some clusters".to_owned(),
+        );
+    }
+    out
+}
+
+/// What a PersistentVolume is warned of (`pkg/api/persistentvolume/util.go`).
+pub(crate) fn persistent_volume(new: &Object, _: Option<&Object>) -> Vec<String> {
+    let mut out = Vec::new();
+    let policy = At::top(new, "spec").get("persistentVolumeReclaimPolicy");
+    if policy.str() == "Recycle" {
+        let text = "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic \
+                    provisioning.";
+        say(&policy, text, &mut out);
+    }
     out
 }
 
@@ -87,10 +151,18 @@ fn spec(spec: &At<'_>, out: &mut Vec<String>) {
     }
     for volume in spec.get("volumes").items() {
         for (key, text) in OLD_VOLUMES.iter().filter(|(key, _)| volume.get(key).is_set()) {
-            say(&volume.get(key), text, out);
+            // One of them is spelt otherwise in upstream's warning.
+            let shown = if *key == "storageos" { "storageOS" } else { key };
+            out.push(format!("{}: {text}", volume.path().child(shown)));
         }
+        projected(&volume, out);
     }
     repeated(&spec.get("hostAliases"), "ip", "ip", out);
+    for name in spec.get("imagePullSecrets").items().map(|secret| secret.get("name")) {
+        if name.is_empty() {
+            say(&name, "invalid empty name \"\"", out);
+        }
+    }
     repeated(&spec.get("imagePullSecrets"), "name", "name", out);
     let containers: Vec<At<'_>> = CONTAINER_LISTS.iter().flat_map(|list| spec.get(list).items()).collect();
     containers.iter().for_each(|c| container(c, out));
@@ -108,6 +180,48 @@ fn spec(spec: &At<'_>, out: &mut Vec<String>) {
     }
 }
 
+/// Files of a projected volume that hide each other.
+fn projected(volume: &At<'_>, out: &mut Vec<String>) {
+    let (at, name) = (volume.get("projected"), volume.get("name").str());
+    if !at.is_set() {
+        return;
+    }
+    if at.get("sources").is_empty() {
+        out.push(format!("volume {name:?} (Projected) has no sources provided"));
+    }
+    let mut files: Vec<(String, String)> = Vec::new();
+    for source in at.get("sources").items() {
+        for (path, what) in projected_files(&source) {
+            let inside = |a: &str, b: &str| a == b || a.starts_with(&format!("{b}/"));
+            for (other, by) in files.iter().filter(|(p, _)| inside(p, &path) || inside(&path, p)) {
+                out.push(format!(
+                    "volume {name:?} (Projected): overlapping paths: {path:?} ({what}) with {other:?} ({by})"
+                ));
+            }
+            files.push((path, what));
+        }
+    }
+}
+
+fn projected_files(source: &At<'_>) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    for (key, what) in [("secret", "Secret"), ("configMap", "ConfigMap")] {
+        let named = format!("{what} {:?}", source.get(key).get("name").str());
+        files.extend(
+            source.get(key).get("items").items().map(|i| (i.get("path").str().to_owned(), named.clone())),
+        );
+    }
+    let downward = source.get("downwardAPI").get("items");
+    files.extend(downward.items().map(|i| (i.get("path").str().to_owned(), "DownwardAPI".to_owned())));
+    for (key, what) in
+        [("serviceAccountToken", "ServiceAccountToken"), ("clusterTrustBundle", "ClusterTrustBundle")]
+    {
+        let path = source.get(key).get("path");
+        files.extend((!path.is_empty()).then(|| (path.str().to_owned(), what.to_owned())));
+    }
+    files
+}
+
 fn null_selector(term: &At<'_>, out: &mut Vec<String>) {
     if !term.get("labelSelector").is_set() {
         say(&term.get("labelSelector"), NO_POD, out);
@@ -117,7 +231,7 @@ fn null_selector(term: &At<'_>, out: &mut Vec<String>) {
 fn repeated(list: &At<'_>, key: &'static str, what: &str, out: &mut Vec<String>) {
     let mut seen = super::at::Unique::default();
     for at in list.items().map(|item| item.get(key)) {
-        if seen.has(at.str()) {
+        if seen.has(at.str()) && !at.is_empty() {
             say(&at, format!("duplicate {what} {:?}", at.str()), out);
         }
     }

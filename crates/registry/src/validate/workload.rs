@@ -41,31 +41,25 @@ fn labels_of(template: &At<'_>) -> BTreeMap<String, String> {
     labels.entries().map(|(k, v)| (k.to_owned(), v.str().to_owned())).collect()
 }
 
-/// The selector: there, well-formed, not empty, and matching the template.
-fn selector(spec: &At<'_>, kind: &str, required: bool, faults: &mut Faults) {
+/// The selector: there, well-formed, not empty, and matching the template. False where it can't be read.
+fn selector(spec: &At<'_>, kind: &str, faults: &mut Faults) -> bool {
     let at = spec.get("selector");
     if !at.is_set() {
-        if required {
-            faults.push(at.missing(""));
-        }
-        return;
+        faults.push(at.missing(""));
+        return true;
     }
-    let before = faults.len();
-    let Some(parsed) = at.selector(faults) else { return };
+    let Some(parsed) = at.selector(faults) else { return false };
     if parsed.is_empty() {
         faults.push(at.invalid(format!("empty selector is invalid for {kind}")));
     }
-    match parsed.selector() {
-        Err(_) if faults.len() == before => faults.push(at.invalid("invalid label selector")),
-        Err(_) => {}
-        Ok(parsed) => {
-            let labels = labels_of(&spec.get("template"));
-            if !parsed.is_empty() && !parsed.matches(&labels) {
-                let at = spec.get("template").get("metadata").get("labels");
-                faults.push(at.invalid(NO_MATCH));
-            }
-        }
+    let Ok(parsed) = parsed.selector() else {
+        faults.push(at.invalid(if kind == "statefulset" { "" } else { "invalid label selector" }));
+        return false;
+    };
+    if !parsed.is_empty() && !parsed.matches(&labels_of(&spec.get("template"))) {
+        faults.push(spec.get("template").get("metadata").get("labels").invalid(NO_MATCH));
     }
+    true
 }
 
 /// The template of pods that are to run for ever.
@@ -83,10 +77,107 @@ fn running_template(spec: &At<'_>, kind: &str, faults: &mut Faults) {
     }
 }
 
-fn counts(spec: &At<'_>, faults: &mut Faults) {
-    for key in ["replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"] {
-        spec.get(key).non_negative(faults);
+fn counts(at: &At<'_>, keys: &[&'static str], faults: &mut Faults) {
+    keys.iter().for_each(|key| at.get(key).non_negative(faults));
+}
+
+/// Of a status: counts of 0 or more, and none above another.
+fn status_counts(o: &Object, keys: &[&'static str], below: &[(&'static str, &'static str, &str)]) -> Faults {
+    let mut faults = Vec::new();
+    let status = At::top(o, "status");
+    counts(&status, keys, &mut faults);
+    let count = |key| status.get(key).int().unwrap_or(0);
+    for (less, more, name) in below.iter().filter(|(less, more, _)| count(less) > count(more)) {
+        let _ = more;
+        faults.push(status.get(less).invalid(format!("cannot be greater than {name}")));
     }
+    faults
+}
+
+/// A change of a Deployment's status.
+pub(crate) fn validate_deployment_status(new: &Object, _: &Object) -> Faults {
+    status_counts(
+        new,
+        &[
+            "observedGeneration",
+            "replicas",
+            "updatedReplicas",
+            "readyReplicas",
+            "availableReplicas",
+            "unavailableReplicas",
+            "terminatingReplicas",
+            "collisionCount",
+        ],
+        &[
+            ("updatedReplicas", "replicas", "status.replicas"),
+            ("readyReplicas", "replicas", "status.replicas"),
+            ("availableReplicas", "replicas", "status.replicas"),
+            ("availableReplicas", "readyReplicas", "readyReplicas"),
+        ],
+    )
+}
+
+/// A change of a ReplicaSet's or ReplicationController's status.
+pub(crate) fn validate_replica_status(new: &Object, _: &Object) -> Faults {
+    status_counts(
+        new,
+        &[
+            "replicas",
+            "fullyLabeledReplicas",
+            "readyReplicas",
+            "availableReplicas",
+            "observedGeneration",
+            "terminatingReplicas",
+        ],
+        &[
+            ("fullyLabeledReplicas", "replicas", "status.replicas"),
+            ("readyReplicas", "replicas", "status.replicas"),
+            ("availableReplicas", "replicas", "status.replicas"),
+            ("availableReplicas", "readyReplicas", "readyReplicas"),
+        ],
+    )
+}
+
+/// A change of a StatefulSet's status.
+pub(crate) fn validate_stateful_set_status(new: &Object, _: &Object) -> Faults {
+    status_counts(
+        new,
+        &[
+            "replicas",
+            "readyReplicas",
+            "currentReplicas",
+            "updatedReplicas",
+            "availableReplicas",
+            "observedGeneration",
+            "collisionCount",
+        ],
+        &[
+            ("readyReplicas", "replicas", "status.replicas"),
+            ("currentReplicas", "replicas", "status.replicas"),
+            ("updatedReplicas", "replicas", "status.replicas"),
+            ("availableReplicas", "replicas", "status.replicas"),
+            ("availableReplicas", "readyReplicas", "status.readyReplicas"),
+        ],
+    )
+}
+
+/// A change of a DaemonSet's status.
+pub(crate) fn validate_daemon_set_status(new: &Object, _: &Object) -> Faults {
+    status_counts(
+        new,
+        &[
+            "currentNumberScheduled",
+            "numberMisscheduled",
+            "desiredNumberScheduled",
+            "numberReady",
+            "observedGeneration",
+            "updatedNumberScheduled",
+            "numberAvailable",
+            "numberUnavailable",
+            "collisionCount",
+        ],
+        &[],
+    )
 }
 
 /// A selector stays.
@@ -98,10 +189,11 @@ fn same_selector(new: &Object, old: &Object) -> Faults {
 pub(crate) fn validate_replica_set(o: &Object) -> Faults {
     let mut faults = Vec::new();
     let spec = At::top(o, "spec");
-    counts(&spec, &mut faults);
+    counts(&spec, &["replicas", "minReadySeconds"], &mut faults);
     // Upstream says "deployment" here too.
-    selector(&spec, "deployment", true, &mut faults);
-    running_template(&spec, "ReplicaSet", &mut faults);
+    if selector(&spec, "deployment", &mut faults) {
+        running_template(&spec, "ReplicaSet", &mut faults);
+    }
     faults
 }
 
@@ -114,10 +206,12 @@ pub(crate) fn validate_replica_set_update(new: &Object, old: &Object) -> Faults 
 pub(crate) fn validate_deployment(o: &Object) -> Faults {
     let mut faults = Vec::new();
     let spec = At::top(o, "spec");
-    counts(&spec, &mut faults);
-    selector(&spec, "deployment", true, &mut faults);
-    running_template(&spec, "ReplicaSet", &mut faults);
+    counts(&spec, &["replicas"], &mut faults);
+    if selector(&spec, "deployment", &mut faults) {
+        running_template(&spec, "ReplicaSet", &mut faults);
+    }
     deployment_strategy(&spec.get("strategy"), &mut faults);
+    counts(&spec, &["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"], &mut faults);
     let deadline = spec.get("progressDeadlineSeconds");
     if deadline.int().is_some_and(|n| n <= spec.get("minReadySeconds").int().unwrap_or(0)) {
         faults.push(deadline.invalid("must be greater than minReadySeconds"));
@@ -160,9 +254,9 @@ pub(crate) fn validate_deployment_update(new: &Object, old: &Object) -> Faults {
 pub(crate) fn validate_daemon_set(o: &Object) -> Faults {
     let mut faults = Vec::new();
     let spec = At::top(o, "spec");
-    selector(&spec, "daemonset", true, &mut faults);
+    daemon_selector(&spec, &mut faults);
     running_template(&spec, "DaemonSet", &mut faults);
-    counts(&spec, &mut faults);
+    counts(&spec, &["minReadySeconds"], &mut faults);
     let strategy = spec.get("updateStrategy");
     let rolling = strategy.get("rollingUpdate");
     match strategy.get("type").str() {
@@ -185,7 +279,22 @@ pub(crate) fn validate_daemon_set(o: &Object) -> Faults {
             faults.push(FieldError::not_supported(&strategy.path(), strategy.value().clone(), &known));
         }
     }
+    counts(&spec, &["revisionHistoryLimit"], &mut faults);
     faults
+}
+
+/// A missing selector matches nothing, an empty one everything.
+fn daemon_selector(spec: &At<'_>, faults: &mut Faults) {
+    let (at, labels) = (spec.get("selector"), spec.get("template").get("metadata").get("labels"));
+    let parsed = at.selector(faults);
+    let matches = |s: meta::LabelSelector| s.selector().map(|s| s.matches(&labels_of(&spec.get("template"))));
+    let is_empty = parsed.as_ref().is_some_and(meta::LabelSelector::is_empty);
+    if !at.is_set() || parsed.map(matches).is_some_and(|m| m == Ok(false)) {
+        faults.push(labels.invalid(NO_MATCH));
+    }
+    if at.is_set() && is_empty {
+        faults.push(at.invalid("empty selector is invalid for daemonset"));
+    }
 }
 
 /// A change of a DaemonSet.
@@ -205,13 +314,17 @@ pub(crate) fn validate_stateful_set(o: &Object) -> Faults {
     for key in ["whenDeleted", "whenScaled"] {
         spec.get("persistentVolumeClaimRetentionPolicy").get(key).known(&["Retain", "Delete"], &mut faults);
     }
-    counts(&spec, &mut faults);
+    for claim in spec.get("volumeClaimTemplates").items() {
+        super::storage::claim_spec(&claim.get("spec"), &mut faults);
+    }
+    counts(&spec, &["replicas", "minReadySeconds"], &mut faults);
     spec.get("ordinals").get("start").non_negative(&mut faults);
-    selector(&spec, "statefulset", true, &mut faults);
-    let template = with_claims(&spec);
-    let mut whole = spec.value().clone();
-    whole["template"] = template;
-    running_template(&At::new(&whole, spec.path()), "StatefulSet", &mut faults);
+    spec.get("serviceName").optional_rule(meta::names::dns1123_label, &mut faults);
+    if selector(&spec, "statefulset", &mut faults) {
+        let mut whole = spec.value().clone();
+        whole["template"] = with_claims(&spec);
+        running_template(&At::new(&whole, spec.path()), "StatefulSet", &mut faults);
+    }
     faults
 }
 
@@ -246,9 +359,6 @@ fn stateful_strategy(strategy: &At<'_>, faults: &mut Faults) {
             rolling.get("partition").non_negative(faults);
             let unavailable = rolling.get("maxUnavailable");
             int_or_percent(&unavailable, faults);
-            if unavailable.is_set() && amount(&unavailable) == 0 {
-                faults.push(unavailable.invalid("cannot be 0"));
-            }
             at_most_all(&unavailable, faults);
         }
         _ => faults.push(strategy.invalid("must be 'RollingUpdate' or 'OnDelete'")),
@@ -287,10 +397,14 @@ pub(crate) fn validate_stateful_set_update(new: &Object, old: &Object) -> Faults
 pub(crate) fn validate_replication_controller(o: &Object) -> Faults {
     let mut faults = Vec::new();
     let spec = At::top(o, "spec");
-    counts(&spec, &mut faults);
+    counts(&spec, &["replicas", "minReadySeconds"], &mut faults);
     let selector = spec.get("selector");
     if selector.is_empty() {
         faults.push(selector.missing(""));
+    }
+    if !spec.get("template").is_set() {
+        faults.push(spec.get("template").missing(""));
+        return faults;
     }
     let labels = labels_of(&spec.get("template"));
     if selector.entries().any(|(k, v)| labels.get(k).map(String::as_str) != Some(v.str())) {

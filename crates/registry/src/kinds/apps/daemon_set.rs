@@ -2,7 +2,7 @@
 
 use crate::fill::{make, part, set, set_zero, text};
 use crate::kind::Kind;
-use crate::strategy::{Context, PLAIN, Strategy, Update, WHOLE};
+use crate::strategy::{Context, PLAIN, STATUS_PART, Strategy, Update, WHOLE};
 use crate::table::{age, containers, labels, name, number, selector};
 use crate::validate::workload::{validate_daemon_set, validate_daemon_set_update};
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ pub(super) fn kind() -> Kind {
     Kind::namespaced("apps", "v1", "DaemonSet", "daemonsets")
         .short(&["ds"])
         .category("all")
-        .status(json!({"currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0}))
+        .status_with(json!({"currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0}), &STATUS)
         .table(
             &[
                 "Name", "Desired:integer", "Current:integer", "Ready:integer", "Up-to-date:integer",
@@ -27,6 +27,9 @@ pub(super) fn kind() -> Kind {
         .generation()
         .strategy(&STRATEGY)
 }
+
+static STATUS: Update =
+    Update { validate: crate::validate::workload::validate_daemon_set_status, ..STATUS_PART };
 
 static STRATEGY: Strategy = Strategy {
     default,

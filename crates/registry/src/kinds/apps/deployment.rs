@@ -31,7 +31,11 @@ static STRATEGY: Strategy = Strategy {
     ..PLAIN
 };
 
-static STATUS: Update = Update { prepare: keep_labels, ..STATUS_PART };
+static STATUS: Update = Update {
+    prepare: keep_labels,
+    validate: crate::validate::workload::validate_deployment_status,
+    ..STATUS_PART
+};
 
 fn keep_labels(new: &mut Object, old: &Object, context: &crate::Context) {
     (STATUS_PART.prepare)(new, old, context);

@@ -2,7 +2,7 @@
 
 use crate::fill::{make, part, set};
 use crate::kind::Kind;
-use crate::strategy::{PLAIN, Strategy, Update, WHOLE};
+use crate::strategy::{PLAIN, STATUS_PART, Strategy, Update, WHOLE};
 use crate::table::{age, containers, name, number, selector};
 use crate::validate::workload::{validate_replica_set, validate_replica_set_update};
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ pub(super) fn kind() -> Kind {
         .short(&["rs"])
         .category("all")
         .scale()
-        .status(json!({"replicas": 0}))
+        .status_with(json!({"replicas": 0}), &STATUS)
         .table(
             &[
                 "Name",
@@ -32,6 +32,9 @@ pub(super) fn kind() -> Kind {
         .generation()
         .strategy(&STRATEGY)
 }
+
+static STATUS: Update =
+    Update { validate: crate::validate::workload::validate_replica_status, ..STATUS_PART };
 
 static STRATEGY: Strategy = Strategy {
     default,

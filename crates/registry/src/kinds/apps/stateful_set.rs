@@ -2,7 +2,7 @@
 
 use crate::fill::{each, make, part, set, set_zero, text};
 use crate::kind::Kind;
-use crate::strategy::{PLAIN, Strategy, Update, WHOLE};
+use crate::strategy::{PLAIN, STATUS_PART, Strategy, Update, WHOLE};
 use crate::table::{age, containers, name, number};
 use crate::validate::workload::{validate_stateful_set, validate_stateful_set_update};
 use jiff::Timestamp;
@@ -14,17 +14,21 @@ pub(super) fn kind() -> Kind {
         .short(&["sts"])
         .category("all")
         .scale()
-        .status(json!({"availableReplicas": 0, "replicas": 0}))
+        .status_with(json!({"availableReplicas": 0, "replicas": 0}), &STATUS)
         .table(&["Name", "Ready", "Age", "Containers*", "Images*"], row)
         .generation()
         .strategy(&STRATEGY)
 }
 
+static STATUS: Update =
+    Update { validate: crate::validate::workload::validate_stateful_set_status, ..STATUS_PART };
+
 static STRATEGY: Strategy = Strategy {
     default,
-    warnings: crate::validate::warnings::workload,
+    warnings: crate::validate::warnings::stateful_set,
     validate: validate_stateful_set,
     update: Update { validate: validate_stateful_set_update, ..WHOLE },
+    validate_name: crate::names::dns_label,
     ..PLAIN
 };
 

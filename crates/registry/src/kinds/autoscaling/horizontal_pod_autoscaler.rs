@@ -2,8 +2,11 @@
 
 use crate::fill::{part, set, text};
 use crate::kind::Kind;
-use crate::strategy::{PLAIN, Strategy};
+use crate::strategy::{PLAIN, Strategy, Update, WHOLE};
 use crate::table::{age, items, name, number};
+use crate::validate::autoscaling::{
+    validate_autoscaler, validate_autoscaler_update, validate_new_autoscaler,
+};
 use jiff::Timestamp;
 use meta::Object;
 use serde_json::{Value, json};
@@ -23,8 +26,13 @@ pub(super) fn kind() -> Kind {
         .strategy(&STRATEGY)
 }
 
-static STRATEGY: Strategy =
-    Strategy { default, validate: crate::validate::autoscaling::validate_autoscaler, ..PLAIN };
+static STRATEGY: Strategy = Strategy {
+    default,
+    validate: validate_autoscaler,
+    validate_create: validate_new_autoscaler,
+    update: Update { validate: validate_autoscaler_update, ..WHOLE },
+    ..PLAIN
+};
 
 fn default(o: &mut Object) {
     let spec = part(o, "spec");

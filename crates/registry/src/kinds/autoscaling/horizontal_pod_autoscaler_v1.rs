@@ -4,8 +4,11 @@
 use super::horizontal_pod_autoscaler::{COLUMNS, row};
 use crate::fill::{part, set};
 use crate::kind::Kind;
-use crate::strategy::{PLAIN, Strategy};
+use crate::strategy::{PLAIN, Strategy, Update, WHOLE};
 use crate::table::items;
+use crate::validate::autoscaling::{
+    validate_autoscaler_update, validate_autoscaler_v1, validate_new_autoscaler,
+};
 use meta::Object;
 use serde_json::{Map, Value, json};
 
@@ -30,7 +33,9 @@ pub(super) fn kind() -> Kind {
 
 static STRATEGY: Strategy = Strategy {
     default: |o| set(part(o, "spec"), "minReplicas", 1),
-    validate: crate::validate::autoscaling::validate_autoscaler,
+    validate: validate_autoscaler_v1,
+    validate_create: validate_new_autoscaler,
+    update: Update { validate: validate_autoscaler_update, ..WHOLE },
     ..PLAIN
 };
 

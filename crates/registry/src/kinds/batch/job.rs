@@ -24,9 +24,10 @@ pub(super) fn kind() -> Kind {
 
 static STRATEGY: Strategy = Strategy {
     default,
-    warnings: crate::validate::warnings::workload,
+    warnings: crate::validate::warnings::job,
     prepare_for_create: |o, _: &Context| generate_selector(o),
     validate: validate_job,
+    validate_create: crate::validate::batch::validate_new_job,
     update: Update { validate: validate_job_update, ..WHOLE },
     dependents: Dependents::Orphan,
     ..PLAIN

@@ -39,11 +39,11 @@ pub(super) fn kind() -> Kind {
         .strategy(&STRATEGY)
 }
 
-pub(in crate::kinds) static STRATEGY: Strategy =
+static STRATEGY: Strategy =
     Strategy { default, validate: crate::validate::event::validate_event, create_on_update: true, ..PLAIN };
 
 /// Fields that upstream always writes.
-fn default(o: &mut Object) {
+pub(in crate::kinds) fn default(o: &mut Object) {
     for key in ["eventTime", "firstTimestamp", "lastTimestamp"] {
         o.body.entry(key).or_insert(Value::Null);
     }

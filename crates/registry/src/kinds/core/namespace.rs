@@ -31,6 +31,7 @@ static STRATEGY: Strategy = Strategy {
     canonicalize: label_with_name,
     update: Update { prepare: |new, old, _| new.set(&["spec"], spec_of(old)), ..WHOLE },
     validate_name: crate::names::dns_label,
+    validate: crate::validate::namespace::validate_namespace,
     ..PLAIN
 };
 

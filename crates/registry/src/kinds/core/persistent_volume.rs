@@ -37,6 +37,7 @@ static STRATEGY: Strategy = Strategy {
     prepare_for_create: |o, context| o.set(&["status", "lastPhaseTransitionTime"], time(context)),
     validate: validate_volume,
     update: Update { validate: validate_volume_update, ..WHOLE },
+    warnings: crate::validate::warnings::persistent_volume,
     ..PLAIN
 };
 

@@ -2,7 +2,7 @@
 
 use crate::fill::{make, part, set};
 use crate::kind::Kind;
-use crate::strategy::{Dependents, PLAIN, Strategy};
+use crate::strategy::{Dependents, PLAIN, STATUS_PART, Strategy, Update};
 use crate::table::{age, containers, labels, name, number};
 use jiff::Timestamp;
 use meta::Object;
@@ -13,7 +13,7 @@ pub(super) fn kind() -> Kind {
         .short(&["rc"])
         .category("all")
         .scale()
-        .status(json!({"replicas": 0}))
+        .status_with(json!({"replicas": 0}), &STATUS)
         .table(
             &[
                 "Name",
@@ -31,6 +31,9 @@ pub(super) fn kind() -> Kind {
         .generation()
         .strategy(&STRATEGY)
 }
+
+static STATUS: Update =
+    Update { validate: crate::validate::workload::validate_replica_status, ..STATUS_PART };
 
 static STRATEGY: Strategy = Strategy {
     default,

@@ -2,8 +2,9 @@
 
 use crate::fill::{at, part, quantities};
 use crate::kind::Kind;
-use crate::strategy::{PLAIN, Strategy};
+use crate::strategy::{PLAIN, Strategy, Update, WHOLE};
 use crate::table::{age, name};
+use crate::validate::quota::{validate_quota, validate_quota_update};
 use jiff::Timestamp;
 use meta::Object;
 use serde_json::{Value, json};
@@ -16,7 +17,12 @@ pub(super) fn kind() -> Kind {
         .strategy(&STRATEGY)
 }
 
-static STRATEGY: Strategy = Strategy { default, validate: crate::validate::quota::validate_quota, ..PLAIN };
+static STRATEGY: Strategy = Strategy {
+    default,
+    validate: validate_quota,
+    update: Update { validate: validate_quota_update, ..WHOLE },
+    ..PLAIN
+};
 
 fn default(o: &mut Object) {
     quantities(part(o, "spec").get_mut("hard"));

@@ -32,6 +32,7 @@ static STRATEGY: Strategy = Strategy {
     },
     validate_name: crate::names::dns_label,
     create_on_update: true,
+    warnings: crate::validate::warnings::service,
     ..PLAIN
 };
 

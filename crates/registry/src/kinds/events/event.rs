@@ -2,7 +2,9 @@
 //! (`pkg/apis/events/v1/conversion.go`).
 
 use crate::kind::Kind;
-use crate::kinds::core::event::{COLUMNS, STRATEGY, row};
+use crate::kinds::core::event::{COLUMNS, default, row};
+use crate::strategy::{PLAIN, Strategy};
+use crate::validate::event::{validate_event, validate_new_event};
 use meta::Object;
 
 /// (here, in the stored form)
@@ -37,6 +39,23 @@ pub(super) fn kind() -> Kind {
         .field("type")
         .strategy(&STRATEGY)
 }
+
+/// As that of the core group, which knows the stored form only.
+static STRATEGY: Strategy = Strategy {
+    default: |o| {
+        to_stored(o);
+        default(o);
+        from_stored(o);
+    },
+    validate: |o| {
+        let mut stored = o.clone();
+        to_stored(&mut stored);
+        validate_event(&stored)
+    },
+    validate_create: validate_new_event,
+    create_on_update: true,
+    ..PLAIN
+};
 
 fn to_stored(o: &mut Object) {
     for (here, stored) in NAMES {

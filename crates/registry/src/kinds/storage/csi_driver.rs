@@ -26,7 +26,12 @@ pub(super) fn kind() -> Kind {
         .strategy(&STRATEGY)
 }
 
-static STRATEGY: Strategy = Strategy { default, unconditional_update: false, ..PLAIN };
+static STRATEGY: Strategy = Strategy {
+    default,
+    validate: crate::validate::storage::validate_csi_driver,
+    unconditional_update: false,
+    ..PLAIN
+};
 
 fn default(o: &mut Object) {
     let spec = part(o, "spec");
