@@ -3,7 +3,7 @@
 use super::World;
 use expect_test::expect;
 
-const DEFINITION: &str = r#"{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"cars.example.com"},
+pub(super) const DEFINITION: &str = r#"{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"cars.example.com"},
 "spec":{"group":"example.com","scope":"Namespaced","names":{"plural":"cars","kind":"Car","shortNames":["ca"]},
 "versions":[{"name":"v1","served":true,"storage":true,"subresources":{"status":{},"scale":{"specReplicasPath":".spec.wheels","statusReplicasPath":".status.wheels"}},
 "additionalPrinterColumns":[{"name":"Wheels","type":"integer","jsonPath":".spec.wheels"}],

@@ -2,6 +2,7 @@
 
 mod basics;
 mod custom;
+mod fuzz;
 mod patches;
 mod subresources;
 mod watches;
@@ -99,6 +100,13 @@ impl World {
         self.runtime.block_on(self.server.clone().handle(request, Self::peer(user)))
     }
 
+    /// Sends a request as it is, and reads of the answer what there is.
+    pub(crate) fn exchange(&self, request: http::Request<Bytes>, user: &str) -> (u16, String) {
+        let mut response = self.runtime.block_on(self.server.clone().handle(request, Self::peer(user)));
+        let body = self.read(response.body_mut());
+        (response.status().as_u16(), body)
+    }
+
     /// Sends a request, and reads of the answer what there is.
     pub(crate) fn ask(&self, text: &str) -> (u16, String, Vec<String>) {
         let mut response = self.send(text);
@@ -124,7 +132,7 @@ impl World {
                 Err(e) => all.extend_from_slice(format!("<torn: {e}>").as_bytes()),
             }
         }
-        String::from_utf8(all).unwrap()
+        String::from_utf8(all).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
     }
 
     /// Sends a request that must be answered with 2xx.
