@@ -145,27 +145,31 @@ fn metric(metric: &At<'_>, faults: &mut Faults) {
                 reference(&source.get("describedObject"), faults);
             }
             metric_name(&source, faults);
-            source.get("metric").get("selector").selector(faults);
-            let is_object = kind.str() == "Object";
-            match (set("value"), set("averageValue")) {
-                (false, false) if is_object => {
-                    let at = target.get("averageValue");
-                    faults.push(at.missing("must set either a target value or averageValue"));
-                }
-                (false, false) => {
-                    let at = target.get("averageValue");
-                    faults.push(at.missing("must set either a target value for metric or a per-pod target"));
-                }
-                (true, true) => {
-                    let why = match is_object {
-                        true => "may not set both a target value and averageValue",
-                        false => "may not set both a target value for metric and a per-pod target",
-                    };
-                    faults.push(target.get("value").forbidden(why));
-                }
-                _ => {}
-            }
+            value_or_average(kind.str() == "Object", &source, faults);
         }
+    }
+}
+
+/// A metric of an object or from outside is compared as it is, or shared among the pods.
+fn value_or_average(is_object: bool, source: &At<'_>, faults: &mut Faults) {
+    source.get("metric").get("selector").selector(faults);
+    let target = source.get("target");
+    let (value, average) = (target.get("value"), target.get("averageValue"));
+    match (value.is_set(), average.is_set()) {
+        (false, false) if is_object => {
+            faults.push(average.missing("must set either a target value or averageValue"));
+        }
+        (false, false) => {
+            faults.push(average.missing("must set either a target value for metric or a per-pod target"));
+        }
+        (true, true) if is_object => {
+            faults.push(value.forbidden("may not set both a target value and averageValue"));
+        }
+        (true, true) => {
+            let why = "may not set both a target value for metric and a per-pod target";
+            faults.push(value.forbidden(why));
+        }
+        _ => {}
     }
 }
 
