@@ -47,6 +47,14 @@ struct Inner {
     ready: bool,
 }
 
+/// The hardware address of the bridge, of the range that is everybody's own (as CNI plugins make it from the address).
+/// Without one the bridge takes the least of its ports', another with each pod that comes or goes, and the pods that
+/// stay speak to a gateway that is no more until they ask for it again.
+fn hardware_address(gateway: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = gateway.octets();
+    [0x0a, 0x58, a, b, c, d]
+}
+
 impl Network {
     /// The network of the instance with this id; its CIDR is what an earlier run was told, if any.
     pub(crate) fn new(instance: &str, state: &Path, not_masqueraded: &[String]) -> Self {
@@ -114,6 +122,7 @@ impl Network {
         }
         let index = index_of(&self.bridge)?;
         netlink.set_up(index)?;
+        netlink.set_hardware_address(index, hardware_address(cidr.gateway()))?;
         netlink.add_address(index, cidr.gateway(), cidr.prefix())?;
         fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
         let settings = format!("/proc/sys/net/ipv4/conf/{}", self.bridge);

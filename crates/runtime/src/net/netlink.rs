@@ -19,6 +19,7 @@ const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
 const NLM_F_REPLACE: u16 = 0x100;
 
+const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
@@ -120,6 +121,13 @@ impl Netlink {
         message.nested(IFLA_LINKINFO, |m| {
             m.attribute(IFLA_INFO_KIND, b"bridge");
         });
+        self.call(message)
+    }
+
+    /// Gives an interface a hardware address.
+    pub(crate) fn set_hardware_address(&self, index: u32, address: [u8; 6]) -> io::Result<()> {
+        let mut message = Message::new(libc::RTM_NEWLINK, 0, &ifinfo(index, 0, 0));
+        message.attribute(IFLA_ADDRESS, &address);
         self.call(message)
     }
 

@@ -30,11 +30,15 @@ async fn no_network_before_the_cidr_is_known() {
 #[tokio::test]
 async fn pods_reach_each_other_and_the_node() {
     let world = World::with_network().await;
+    let gateway =
+        || std::fs::read_to_string(format!("/sys/class/net/ic-{}/address", world.instance)).unwrap();
+    let before = gateway();
     let (server, server_config, server_ip) = world.networked(|c| c.hostname = "server".into()).await;
     let server = (server, server_config);
     let (other, other_config, other_ip) = world.networked(|_| {}).await;
     let other = (other, other_config);
     assert_ne!(server_ip, other_ip);
+    assert_eq!(gateway(), before, "pods keep the neighbour that they know");
     let web = world.launch(&server, shell("hostname; while :; do echo hello | nc -l -p 80; done")).await;
     world.wait_log("main", "server").await;
     let script =
