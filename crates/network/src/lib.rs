@@ -5,6 +5,7 @@
 //! bridge belong to the container runtime, as a CNI plugin's would.
 
 pub mod address;
+mod conntrack;
 pub mod dns;
 pub mod link;
 pub mod nft;

@@ -80,7 +80,7 @@ fn ifinfo(index: u32, flags: u32) -> Vec<u8> {
 }
 
 /// Appends a `struct rtattr`, padded to four bytes.
-fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(crate) fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
     out.extend(length.to_ne_bytes());
     out.extend(kind.to_ne_bytes());
@@ -88,15 +88,21 @@ fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     out.resize(out.len().next_multiple_of(4), 0);
 }
 
-/// One request to the kernel and its answer.
-fn request(kind: u16, flags: u16, body: &[u8]) -> io::Result<()> {
-    let socket = rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, None)?;
+/// A `struct nlmsghdr` and what it is the head of.
+pub(crate) fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 16).unwrap_or(u32::MAX);
     let mut message = length.to_ne_bytes().to_vec();
     message.extend(kind.to_ne_bytes());
-    message.extend((flags | NLM_F_REQUEST | NLM_F_ACK).to_ne_bytes());
+    message.extend((flags | NLM_F_REQUEST).to_ne_bytes());
     message.extend([1, 0, 0, 0, 0, 0, 0, 0]);
     message.extend(body);
+    message
+}
+
+/// One request to the kernel and its answer.
+fn request(kind: u16, flags: u16, body: &[u8]) -> io::Result<()> {
+    let socket = rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, None)?;
+    let message = message(kind, flags | NLM_F_ACK, body);
     rustix::net::sendto(&socket, &message, SendFlags::empty(), &netlink::SocketAddrNetlink::new(0, 0))?;
     let mut answer = vec![0; 4096];
     let (n, _) = rustix::net::recv(&socket, &mut answer, rustix::net::RecvFlags::empty())?;
@@ -105,7 +111,7 @@ fn request(kind: u16, flags: u16, body: &[u8]) -> io::Result<()> {
 }
 
 /// The code in a `NLMSG_ERROR` answer; 0 is success.
-fn error_code(answer: &[u8]) -> Option<i32> {
+pub(crate) fn error_code(answer: &[u8]) -> Option<i32> {
     let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
     let code = i32::from_ne_bytes(answer.get(16..20)?.try_into().ok()?);
     (kind == NLMSG_ERROR).then_some(code)

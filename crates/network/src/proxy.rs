@@ -1,9 +1,10 @@
 //! Keeps the kernel's rules and the DNS zone in step with the cluster: watch, compute, apply.
 
+use crate::conntrack;
 use crate::dns::Server;
 use crate::link;
 use crate::nft::{Programmed, Table};
-use crate::rules::{self, RuleSet};
+use crate::rules::{self, Backends, Frontend, Protocol, RuleSet};
 use api::Kind;
 use api::core::v1::Service;
 use api::discovery::v1::EndpointSlice;
@@ -79,6 +80,8 @@ struct Proxy {
     programmed: Programmed,
     /// Whether the kernel has what `shares` says; if not, everything is sent.
     in_step: bool,
+    /// UDP front ends whose endpoints changed, and whose clients may still be led to the old ones.
+    moved: BTreeSet<Frontend>,
 }
 
 /// Runs until it is dropped: errors are logged and tried again.
@@ -91,8 +94,9 @@ pub async fn run(config: Config, client: Client, dns: Option<Server>) {
         tokio::spawn(reflector.run(sink.clone()));
     }
     drop(sink);
-    let (shares, programmed) = Default::default();
-    let mut proxy = Proxy { config, dns, caches, services, slices, shares, programmed, in_step: false };
+    let (shares, programmed, moved) = Default::default();
+    let mut proxy =
+        Proxy { config, dns, caches, services, slices, shares, programmed, in_step: false, moved };
     let mut dirty = BTreeSet::new();
     loop {
         let pause = if proxy.in_step || !proxy.synced() { Duration::MAX } else { RETRY };
@@ -134,12 +138,13 @@ impl Proxy {
             let new = self.refresh(&key);
             let old = self.shares.remove(&key).unwrap_or_default();
             commands.push_str(&self.programmed.change(&self.config.table, &old, &new));
+            self.moved.extend(moved(&old, &new));
             if !new.frontends.is_empty() {
                 self.shares.insert(key, new);
             }
         }
         if self.in_step && (commands.is_empty() || self.send(&commands).await) {
-            return;
+            return self.forget_flows().await;
         }
         if let Err(e) = allow_loopback_replies(&self.config) {
             tracing::warn!("node ports will not answer on loopback: {e}");
@@ -150,6 +155,27 @@ impl Proxy {
         // One front end may be claimed by two services; the count of users is kept by service.
         self.programmed = programmed.with_users(self.shares.values());
         self.in_step = self.send(&commands).await;
+        if self.in_step {
+            self.forget_flows().await;
+        }
+    }
+
+    /// Lets UDP clients find the endpoints that there are now.
+    async fn forget_flows(&mut self) {
+        if self.moved.is_empty() {
+            return;
+        }
+        let now = |f: Frontend| {
+            let found = self.shares.values().find_map(|s| s.frontends.get(&f));
+            (f, found.cloned().unwrap_or_default())
+        };
+        let frontends: BTreeMap<Frontend, Backends> =
+            std::mem::take(&mut self.moved).into_iter().map(now).collect();
+        match tokio::task::spawn_blocking(move || conntrack::forget(&frontends)).await {
+            Ok(Ok(0)) | Err(_) => {}
+            Ok(Ok(n)) => tracing::debug!(n, "UDP flows to endpoints that are gone are forgotten"),
+            Ok(Err(e)) => tracing::warn!("UDP clients may be led to endpoints that are gone: {e}"),
+        }
     }
 
     async fn send(&self, commands: &str) -> bool {
@@ -184,6 +210,13 @@ impl Proxy {
         }
         share
     }
+}
+
+/// The UDP front ends whose endpoints are not what they were.
+fn moved(old: &RuleSet, new: &RuleSet) -> BTreeSet<Frontend> {
+    let all = old.frontends.keys().chain(new.frontends.keys());
+    let differs = |f: &&Frontend| old.frontends.get(f) != new.frontends.get(f);
+    all.filter(|f| f.protocol == Protocol::Udp).filter(differs).copied().collect()
 }
 
 /// The services that a change concerns, as (namespace, name).
