@@ -27,6 +27,15 @@ impl Group {
         if self.has("pids", "pids.max") { self.set("pids", "pids.max", max) } else { Ok(()) }
     }
 
+    /// The group's weight against its neighbours, where the machine can weigh.
+    pub(crate) fn share(&self, shares: i64) -> io::Result<()> {
+        match self.unified() {
+            true if self.has("cpu", "cpu.weight") => self.set("cpu", "cpu.weight", weight(shares)),
+            false if self.has("cpu", "cpu.shares") => self.set("cpu", "cpu.shares", shares),
+            _ => Ok(()),
+        }
+    }
+
     fn limit_v1(&self, r: &LinuxContainerResources) -> io::Result<()> {
         if r.cpu_shares > 0 {
             self.set("cpu", "cpu.shares", r.cpu_shares)?;
@@ -125,6 +134,42 @@ fn weight(shares: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::cgroup::Cgroups;
+
+    #[test]
+    fn v2_files_hold_what_cri_says() {
+        let root = tempfile::tempdir().unwrap();
+        let place = root.path().join("pod/c");
+        fs::create_dir_all(&place).unwrap();
+        fs::write(place.join("memory.swap.max"), "max").unwrap();
+        let group = Group::new(&Cgroups::V2(root.path().to_owned()), "/pod/c");
+        let read = |file: &str| fs::read_to_string(place.join(file)).unwrap();
+        let mut r = LinuxContainerResources {
+            cpu_shares: 256,
+            cpu_quota: 25_000,
+            memory_limit_in_bytes: 64 << 20,
+            memory_swap_limit_in_bytes: 80 << 20,
+            cpuset_cpus: "0-1".into(),
+            hugepage_limits: vec![cri::HugepageLimit { page_size: "2MB".into(), limit: 4 << 20 }],
+            unified: [("memory.oom.group".to_owned(), "1".to_owned())].into(),
+            ..LinuxContainerResources::default()
+        };
+        group.limit(&r).unwrap();
+        let files =
+            ["cpu.weight", "cpu.max", "memory.max", "memory.swap.max", "cpuset.cpus", "hugetlb.2MB.max"];
+        assert_eq!(files.map(read), ["10", "25000 100000", "67108864", "16777216", "0-1", "4194304"]);
+        assert_eq!(read("memory.oom.group"), "1");
+        r.cpu_quota = -1;
+        r.cpu_period = 50_000;
+        r.memory_limit_in_bytes = -1;
+        r.memory_swap_limit_in_bytes = 0;
+        group.limit(&r).unwrap();
+        assert_eq!(["cpu.max", "memory.max"].map(read), ["max 50000", "max"]);
+        r.unified.insert("../evil.max".into(), "1".into());
+        assert!(group.limit(&r).is_err(), "no file outside of the group");
+    }
+
     #[test]
     fn shares_become_weights() {
         assert_eq!([2, 1024, 262_144].map(super::weight), [1, 39, 10_000]);

@@ -133,6 +133,7 @@ impl Core {
         let cpuset = !record.resources.cpuset_cpus.is_empty() || !record.resources.cpuset_mems.is_empty();
         group.create(cpuset).map_err(|e| failed("making the container's control groups", e))?;
         group.limit(&record.resources).map_err(|e| failed("setting the container's limits", e))?;
+        self.weigh(record);
         if !record.resources.unified.contains_key("pids.max") {
             group.limit_pids(PIDS_LIMIT).map_err(|e| failed("limiting the container's processes", e))?;
         }
@@ -142,6 +143,38 @@ impl Core {
             tracing::warn!(%error, container = record.id, "device rules not set");
         }
         Ok(())
+    }
+
+    /// A pod weighs what its containers ask for together, and a class of pods what its pods do
+    /// (`pkg/kubelet/cm/qos_container_manager_linux.go`): without that a pod that asks for nothing would get as much as
+    /// one that asks for much.
+    fn weigh(&self, record: &ContainerRecord) {
+        const LEAST: i64 = 2;
+        const MOST: i64 = 262_144;
+        let Some((pod, _)) = record.cgroup.rsplit_once('/') else { return };
+        let class = pod
+            .rsplit_once('/')
+            .map(|(class, _)| class)
+            .filter(|c| c.ends_with("burstable") || c.ends_with("besteffort"));
+        let (mut own, mut together) = (None, 0);
+        for sandbox in lock(&self.sandboxes).values() {
+            let Some(linux) = sandbox.record().config.linux else { continue };
+            let shares = linux.resources.map_or(0, |r| r.cpu_shares);
+            if linux.cgroup_parent == pod {
+                own = Some(shares).filter(|s| *s > 0);
+            }
+            if class.is_some_and(|c| linux.cgroup_parent.rsplit_once('/').is_some_and(|(p, _)| p == c)) {
+                together += shares;
+            }
+        }
+        let Some(own) = own else { return };
+        let mut wanted = vec![(pod, own)];
+        wanted.extend(class.map(|c| (c, if c.ends_with("besteffort") { LEAST } else { together })));
+        for (path, shares) in wanted {
+            if let Err(error) = self.cgroups.group(path).share(shares.clamp(LEAST, MOST)) {
+                tracing::warn!(%error, path, "control group not weighed");
+            }
+        }
     }
 
     fn device_rules(&self, record: &ContainerRecord) -> CallResult<DeviceRules> {
