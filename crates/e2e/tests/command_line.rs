@@ -226,9 +226,18 @@ fn two_clusters_side_by_side() {
 fn images_from_the_command_line() {
     let c = Cluster::with_node();
     c.import_busybox();
-    assert!(c.ironclad(&["image", "list"]).ok().contains(BUSYBOX));
+    let (name, tag) = BUSYBOX.rsplit_once(':').unwrap();
+    let listed = |c: &Cluster| {
+        let out = c.ironclad(&["image", "list"]).ok();
+        out.lines().any(|l| l.split_whitespace().take(2).eq([name, tag]))
+    };
+    assert!(listed(&c));
     c.ironclad(&["image", "remove", BUSYBOX]).ok();
-    assert!(!c.ironclad(&["image", "list"]).ok().contains(BUSYBOX));
+    assert!(!listed(&c));
+    let nowhere = c.scratch().join("nowhere");
+    let other = nowhere.to_string_lossy().into_owned();
+    one_sentence(ironclad().run(&["image", "list", "--data-dir", &other]), &["there is no cluster in"]);
+    assert!(!nowhere.exists(), "looking makes nothing");
     one_sentence(c.ironclad(&["image", "remove", BUSYBOX]), &["there is no image", "ironclad image list"]);
     let noise: String =
         (0..40_000_u32).map(|n| char::from(33 + (n.wrapping_mul(2_654_435_761) >> 24) as u8 % 90)).collect();

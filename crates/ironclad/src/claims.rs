@@ -21,7 +21,7 @@ impl Claims {
         Self::open_at(Path::new(FOLDER))
     }
 
-    fn open_at(folder: &Path) -> Result<Self> {
+    pub(crate) fn open_at(folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let path = folder.join("lock");
         let lock = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
@@ -38,6 +38,11 @@ impl Claims {
     fn holder(&self, index: u8) -> Option<PathBuf> {
         let root = PathBuf::from(fs::read_to_string(self.path(index)).ok()?);
         root.join("cluster.json").exists().then_some(root)
+    }
+
+    /// The data directories of all clusters with a node on this machine, running or not.
+    pub(crate) fn holders(&self) -> Vec<PathBuf> {
+        (0..MAX_CLUSTERS).filter_map(|i| self.holder(i)).collect()
     }
 
     /// Ranges that neither a cluster nor a route of the machine has.

@@ -16,12 +16,9 @@ pub(crate) fn recipe() -> Recipe {
     let program = std::fs::read_link("/proc/self/exe").unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let mut files = vec![Source { from: program.clone(), to: "/ironclad".into() }];
-    files.extend(
-        libraries(&maps)
-            .into_iter()
-            .filter(|l| *l != program)
-            .map(|from| Source { to: library_path(&from), from }),
-    );
+    // Libraries keep their own paths, where the loader looks for them.
+    let libraries = libraries(&maps).into_iter().filter(|l| *l != program);
+    files.extend(libraries.map(|l| Source { from: l.clone(), to: l }));
     files.extend(loader().map(|(from, to)| Source { from, to }));
     let fingerprint = std::fs::metadata("/proc/self/exe").map_or_else(
         |_| env!("CARGO_PKG_VERSION").to_owned(),
@@ -42,11 +39,6 @@ fn libraries(maps: &str) -> BTreeSet<PathBuf> {
     let paths = maps.lines().filter_map(|l| l.split_once(" /").map(|(_, p)| format!("/{p}")));
     let shared = |p: &String| p.contains(".so.") || p.ends_with(".so");
     paths.filter(shared).map(|p| PathBuf::from(p.trim())).collect()
-}
-
-/// Libraries keep their own paths, where the loader looks for them.
-fn library_path(from: &std::path::Path) -> PathBuf {
-    from.to_owned()
 }
 
 /// The program loader under the name that the binary asks for, which may be a link to where it lies.

@@ -15,6 +15,15 @@ fn open(cluster: Cluster) -> Result<Store> {
     Store::open(&dir.images()).with_context(|| format!("cannot open the images of {}", dir.root().display()))
 }
 
+/// The images of a cluster that is there: looking for what isn't makes nothing.
+fn open_existing(cluster: Cluster) -> Result<Store> {
+    let dir = DataDir::new(cluster.data_dir.clone())?;
+    if !dir.is_ours() {
+        bail!("there is no cluster in {}", dir.root().display());
+    }
+    open(cluster)
+}
+
 /// Carries out one of the commands.
 pub(crate) fn run(command: Command) -> Result<()> {
     match command {
@@ -39,9 +48,9 @@ pub(crate) fn run(command: Command) -> Result<()> {
             };
             println!("{}", label(&image));
         }
-        Command::List { cluster } => list(&open(cluster)?)?,
+        Command::List { cluster } => list(&open_existing(cluster)?)?,
         Command::Remove { cluster, reference } => {
-            let store = open(cluster)?;
+            let store = open_existing(cluster)?;
             if store.find(&reference)?.is_none() {
                 bail!("there is no image {reference:?} here; `ironclad image list` shows what there is");
             }
@@ -56,12 +65,12 @@ fn label(image: &Image) -> String {
 }
 
 fn list(store: &Store) -> Result<()> {
-    println!("{:<60}  {:<14}  SIZE", "IMAGE", "ID");
-    for image in store.list()? {
-        let id = image.id.trim_start_matches("sha256:").chars().take(12).collect::<String>();
-        let size = format!("{:.1} MB", image.size as f64 / 1e6);
-        let names = if image.tags.is_empty() { vec!["<none>".to_owned()] } else { image.tags };
-        names.iter().for_each(|n| println!("{n:<60}  {id:<14}  {size}"));
+    let rows = image::listing::rows(&store.list()?);
+    let width = rows.iter().map(|r| r.image.len()).max().unwrap_or(0).max("IMAGE".len());
+    let tag_width = rows.iter().map(|r| r.tag.len()).max().unwrap_or(0).max("TAG".len());
+    println!("{:width$}  {:tag_width$}  {:13}  SIZE", "IMAGE", "TAG", "IMAGE ID");
+    for r in rows {
+        println!("{:width$}  {:tag_width$}  {:13}  {}", r.image, r.tag, r.id, r.size);
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use crate::data_dir::{DataDir, write_atomically};
 use anyhow::{Context, Result};
 use network::address::Ranges;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
@@ -109,7 +110,7 @@ impl Cluster {
         let listener = match (settings.listen, &kept) {
             (Some(asked), _) => bind(asked)?,
             (None, Some(kept)) => bind(kept.listen)?,
-            (None, None) => first_free()?,
+            (None, None) => first_free(&kept_ports(claims))?,
         };
         let listen = listener.local_addr().context("the listening socket has no address")?;
         let ranges = match (kept, claims) {
@@ -158,9 +159,16 @@ fn bind(address: SocketAddr) -> Result<TcpListener> {
     })
 }
 
-fn first_free() -> Result<TcpListener> {
+/// Ports to which other clusters of this machine will come back, running or not.
+fn kept_ports(claims: Option<&Claims>) -> BTreeSet<u16> {
+    let holders = claims.map(Claims::holders).unwrap_or_default();
+    let cluster = |root: PathBuf| Cluster::load(&DataDir::new(Some(root)).ok()?).ok()?;
+    holders.into_iter().filter_map(cluster).map(|c| c.listen.port()).collect()
+}
+
+fn first_free(kept: &BTreeSet<u16>) -> Result<TcpListener> {
     let mut last = None;
-    for port in FIRST_PORT..FIRST_PORT + PORTS {
+    for port in (FIRST_PORT..FIRST_PORT + PORTS).filter(|p| !kept.contains(p)) {
         match bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
             Ok(listener) => return Ok(listener),
             Err(e) => last = Some(e),
@@ -200,6 +208,21 @@ mod tests {
         let (first, _held) = Cluster::choose(&settings(a.path(), None), None).unwrap();
         let (second, _held2) = Cluster::choose(&settings(b.path(), None), None).unwrap();
         assert_ne!(first.listen, second.listen);
+    }
+
+    #[test]
+    fn the_port_of_a_stopped_cluster_is_left_alone() {
+        let tmp = tempfile::tempdir().unwrap();
+        let claims = Claims::open_at(&tmp.path().join("ranges")).unwrap();
+        let s = settings(tmp.path(), None);
+        let (stopped, listener) = Cluster::choose(&s, Some(&claims)).unwrap();
+        s.data_dir.create().unwrap();
+        stopped.save(&s.data_dir).unwrap();
+        claims.take(stopped.address_ranges().unwrap(), &s.data_dir).unwrap();
+        drop(listener);
+        let other = tempfile::tempdir().unwrap();
+        let (second, _held) = Cluster::choose(&settings(other.path(), None), Some(&claims)).unwrap();
+        assert_ne!(second.listen, stopped.listen);
     }
 
     #[test]
