@@ -36,6 +36,7 @@ struct State {
     calls: Vec<String>,
     made: u64,
     down: bool,
+    lists_refused: bool,
 }
 
 /// A container runtime in memory.
@@ -96,6 +97,11 @@ impl FakeRuntime {
     /// Makes every call fail as if nobody answered.
     pub fn set_down(&self, down: bool) {
         self.state().down = down;
+    }
+
+    /// Makes lists fail while everything else goes on.
+    pub fn refuse_lists(&self, refuse: bool) {
+        self.state().lists_refused = refuse;
     }
 
     /// What was called so far, in order: `start web`, `stop web 30`, ...
@@ -336,7 +342,11 @@ impl ContainerRuntime for FakeRuntime {
 
     fn list_pod_sandbox(&self, r: ListPodSandboxRequest) -> CallFuture<'_, ListPodSandboxResponse> {
         let selector = r.filter.unwrap_or_default().label_selector;
-        let s = self.state();
+        let mut s = self.state();
+        if s.lists_refused {
+            s.calls.push("refused list".to_owned());
+            return ready(Err(CriError::unavailable("the runtime does not list")));
+        }
         let fits = s.sandboxes.values().filter(|x| matches(&selector, &x.0.labels));
         let items = fits.map(|(s, _)| PodSandbox {
             id: s.id.clone(),

@@ -44,7 +44,6 @@ impl Cluster {
     fn start(&mut self) {
         let mut config = Config::new("node1", self.root());
         config.cluster_dns = vec!["10.96.0.10".into()];
-        config.refresh_period = Duration::from_millis(50);
         let client = Client::new(Arc::new(Door(self.api.clone())), "test");
         let (stop, stopped) = watch::channel(false);
         let runtime = self.runtime.clone();
@@ -200,6 +199,57 @@ async fn a_restarted_agent_takes_running_pods_over() {
     .await;
     let starts = c.runtime.calls().iter().filter(|x| x.starts_with("start ")).count();
     assert_eq!(starts, 2, "the container was started once and restarted once: {:?}", c.runtime.calls());
+    c.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runtime_that_cannot_tell_does_not_get_a_second_sandbox() {
+    let mut c = Cluster::started().await;
+    c.create(simple());
+    c.phase("Running").await;
+    let before = c.runtime.running();
+    c.stop().await;
+    c.runtime.refuse_lists(true);
+    c.start();
+    c.until("the agent asks for the pod", |c| {
+        c.runtime.calls().contains(&"refused list".to_owned()).then_some(())
+    })
+    .await;
+    c.runtime.refuse_lists(false);
+    c.runtime.exit(&before[0].2, 3);
+    c.until("the container is restarted", |c| {
+        let s = c.api.get(POD)?["status"]["containerStatuses"][0].clone();
+        (s["restartCount"] == 1 && s["state"]["running"].is_object()).then_some(())
+    })
+    .await;
+    assert_eq!(c.runtime.count().0, 1, "one sandbox: {:?}", c.runtime.calls());
+    c.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_waits_for_a_secret_starts_when_it_comes_and_follows_it() {
+    let mut c = Cluster::started().await;
+    let secret = "/api/v1/namespaces/n/secrets/s";
+    c.create(json!({"nodeName": "node1", "volumes": [{"name": "s", "secret": {"secretName": "s"}}],
+        "containers": [{"name": "c", "image": "img:1", "volumeMounts": [{"name": "s", "mountPath": "/s"}]}]}));
+    c.event("FailedMount", "MountVolume.SetUp failed for volume \"s\" : secret \"s\" not found").await;
+    let written = Instant::now();
+    c.api.put(secret, json!({"metadata": {"name": "s", "namespace": "n"}, "data": {"k": "b25l"}}));
+    c.phase("Running").await;
+    let file = |c: &Cluster| {
+        let config = c.runtime.config_of(&c.runtime.running().first()?.2)?;
+        let mount = config.mounts.iter().find(|m| m.container_path == "/s")?;
+        std::fs::read_to_string(PathBuf::from(&mount.host_path).join("k")).ok()
+    };
+    assert_eq!(file(&c).as_deref(), Some("one"));
+    c.api.change(secret, json!({"data": {"k": "dHdv"}, "immutable": true}));
+    c.until("the file follows", |c| (file(c)? == "two").then_some(())).await;
+    assert!(written.elapsed() < Duration::from_secs(10), "not by looking now and then");
+    c.api.change(
+        POD,
+        json!({"metadata": {"deletionTimestamp": "2026-01-01T00:01:00Z", "deletionGracePeriodSeconds": 5}}),
+    );
+    c.until("its directory is gone", |c| (!c.root().join("pods/u1").exists()).then_some(())).await;
     c.stop().await;
 }
 

@@ -31,6 +31,7 @@ pub fn known_reason(reason: &str) -> &'static str {
         "TaintToleration",
         "PodOSNotSupported",
         "SysctlForbidden",
+        "Evicted",
     ];
     KNOWN.iter().find(|k| **k == reason).copied().unwrap_or("UnexpectedAdmissionError")
 }
@@ -109,7 +110,8 @@ fn sysctls(pod: &Pod) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn fits<'a>(pod: &Pod, others: impl Iterator<Item = &'a Pod>, node: &Node) -> Result<(), Rejection> {
+/// Whether the node has what the pod asks for, beside the others.
+pub fn fits<'a>(pod: &Pod, others: impl Iterator<Item = &'a Pod>, node: &Node) -> Result<(), Rejection> {
     let allocatable = node.status.as_ref().and_then(|s| s.allocatable.as_ref());
     let capacity =
         |name: &str| allocatable.and_then(|a| a.get(name)).and_then(resources::parse).unwrap_or_default();

@@ -1,13 +1,20 @@
 //! The conditions that the kubelet owns (`pkg/kubelet/status/generate.go`).
 
-use super::podspec;
+use super::{podspec, resize};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// The condition types that the kubelet writes.
-pub const OWNED: &[&str] =
-    &["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+pub const OWNED: &[&str] = &[
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+    resize::PENDING,
+    resize::IN_PROGRESS,
+];
 
 fn condition(kind: &str, status: bool, reason: &str, message: String) -> PodCondition {
     let text = |s: String| if s.is_empty() { None } else { Some(s) };
@@ -119,6 +126,10 @@ pub struct Facts<'a> {
     pub ready_to_start: bool,
     /// The status before.
     pub old: &'a PodStatus,
+    /// Containers are being given new amounts of CPU and memory.
+    pub resizing: bool,
+    /// Why new amounts wait.
+    pub resize_waits: Option<&'a str>,
     /// The present.
     pub now: Timestamp,
 }
@@ -134,6 +145,9 @@ pub fn conditions(pod: &Pod, facts: &Facts<'_>) -> Vec<PodCondition> {
         out.push(c.clone());
     }
     let containers = containers_ready(pod, facts.all, facts.phase);
+    let waits = facts.resize_waits;
+    let waits = waits.map(|why| condition(resize::PENDING, true, "Deferred", why.to_owned()));
+    let changing = facts.resizing.then(|| condition(resize::IN_PROGRESS, true, "", String::new()));
     let own = [
         condition("PodReadyToStartContainers", facts.ready_to_start, "", String::new()),
         initialized(pod, facts.all, facts.phase),
@@ -141,7 +155,7 @@ pub fn conditions(pod: &Pod, facts: &Facts<'_>) -> Vec<PodCondition> {
         containers,
         condition("PodScheduled", true, "", String::new()),
     ];
-    for mut c in own {
+    for mut c in own.into_iter().chain(waits).chain(changing) {
         let old = before.iter().chain(api).find(|o| o.type_ == c.type_);
         c.last_transition_time = match old {
             Some(o) if o.status == c.status && o.last_transition_time.is_some() => {

@@ -11,6 +11,7 @@ use super::security::{self, ImageUser};
 use super::{env, podspec, resize, resources};
 use cri::{
     ContainerConfig, ContainerMetadata, ImageSpec, KeyValue, LinuxContainerConfig, Mount, MountPropagation,
+    Signal,
 };
 use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
 
@@ -92,7 +93,7 @@ pub fn config(
         ),
     ];
     let linux = LinuxContainerConfig {
-        resources: Some(resources::for_container(pod, c, settings.memory)),
+        resources: Some(resources::for_container(pod, c, settings)),
         security_context: Some(security::for_container(
             pod,
             c,
@@ -121,8 +122,18 @@ pub fn config(
         stdin_once: c.stdin_once == Some(true),
         tty: c.tty == Some(true),
         linux: Some(linux),
+        stop_signal: stop_signal(c) as i32,
         ..ContainerConfig::default()
     })
+}
+
+/// The signal that ends the container where it names one (KEP-4960); CRI numbers them in an order of its own.
+fn stop_signal(c: &Container) -> Signal {
+    let name = c.lifecycle.as_ref().and_then(|l| l.stop_signal.as_deref()).unwrap_or_default();
+    let plain = name.replace('+', "plus").replace('-', "minus");
+    let all = (1..=Signal::Sigrtmax as i32).filter_map(|n| Signal::try_from(n).ok());
+    let found = all.into_iter().find(|s| format!("{s:?}").eq_ignore_ascii_case(&plain));
+    found.unwrap_or(Signal::RuntimeDefault)
 }
 
 /// The container that an ephemeral container aims at, by name.

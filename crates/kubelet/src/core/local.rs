@@ -102,6 +102,9 @@ pub struct Local {
     /// CPU and memory of containers that were resized, by the runtime's identifier.
     pub(crate) resized: BTreeMap<String, String>,
     pub(crate) was_running: bool,
+    pub(crate) was_resizing: bool,
+    /// Why the node can't give the pod yet what it newly asks for.
+    pub resize_waits: Option<String>,
 }
 
 /// The last failed pull of a container's image.

@@ -418,6 +418,7 @@ impl Round<'_> {
         let old = self.old_status();
         let health = self.health();
         let resizing = resize::pending(self);
+        resize::tell_end(self, &resizing);
         // A phase decided elsewhere shows only when nothing runs any more.
         let quiet = self.local.observed.alive().next().is_none() && self.local.starting.is_empty();
         let inputs = status::Inputs {
@@ -427,6 +428,7 @@ impl Round<'_> {
             waiting: &self.local.waiting,
             starting: &self.local.starting,
             resizing: &resizing,
+            resize_waits: self.local.resize_waits.as_deref(),
             health: &health,
             volumes_ready: self.local.volumes.done || self.local.was_running(),
             terminal,

@@ -32,7 +32,10 @@ fn changed_conditions(old: Option<&Value>, new: &Value) -> Vec<Value> {
         c
     };
     let list = new.as_array().unwrap_or(&none).iter().filter(ours).filter(|c| !old.contains(c));
-    list.map(with_nulls).collect()
+    let kinds: Vec<&Value> = new.as_array().unwrap_or(&none).iter().map(|c| &c["type"]).collect();
+    let gone = old.iter().filter(ours).map(|c| &c["type"]).filter(|kind| !kinds.contains(kind));
+    let removed = gone.map(|kind| json!({"$patch": "delete", "type": kind}));
+    list.map(with_nulls).chain(removed).collect()
 }
 
 /// The strategic merge patch of a pod with `uid` that turns `old` into `new`; none if they are the same.
@@ -92,5 +95,11 @@ mod tests {
                 "conditions": [{"type": "Ready", "status": "True", "reason": null}]}})
         );
         assert_eq!(status_patch("u", &new, &new), None);
+        let waits = status(json!({"conditions": [{"type": "PodResizePending", "status": "True"}]}));
+        let patch = status_patch("u", &waits, &status(json!({"conditions": []}))).unwrap();
+        assert_eq!(
+            patch["status"],
+            json!({"conditions": [{"$patch": "delete", "type": "PodResizePending"}]})
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Requests and limits: sums over a pod, and what the runtime is told (`pkg/kubelet/cm/helpers_linux.go`).
 
+use super::sandbox::NodeSettings;
 use super::{podspec, qos};
 use cri::LinuxContainerResources;
 use k8s_openapi::api::core::v1::{Container, Pod};
@@ -114,7 +115,7 @@ pub fn quota(milli: i64) -> i64 {
 }
 
 /// What the runtime is told of a container's resources.
-pub fn for_container(pod: &Pod, c: &Container, node_memory: i64) -> LinuxContainerResources {
+pub fn for_container(pod: &Pod, c: &Container, node: &NodeSettings) -> LinuxContainerResources {
     let limits = c.resources.as_ref().and_then(|r| r.limits.as_ref());
     let requests = c.resources.as_ref().and_then(|r| r.requests.as_ref());
     let level = podspec::spec(pod).resources.as_ref().and_then(|r| r.limits.as_ref());
@@ -132,8 +133,13 @@ pub fn for_container(pod: &Pod, c: &Container, node_memory: i64) -> LinuxContain
         cpu_quota: quota(cpu_limit),
         cpu_shares: shares(cpu_request),
         memory_limit_in_bytes: memory,
-        oom_score_adj: qos::oom_score(pod, c, node_memory),
+        oom_score_adj: qos::oom_score(pod, c, node.memory),
         hugepage_limits: hugepages(limits),
+        unified: match node.unified_cgroups {
+            // Half a container is no use: all of its processes go when one must (`singleProcessOOMKill: false`).
+            true => [("memory.oom.group".to_owned(), "1".to_owned())].into(),
+            false => Default::default(),
+        },
         ..LinuxContainerResources::default()
     }
 }

@@ -17,6 +17,8 @@ pub struct NodeSettings {
     pub seccomp_dir: String,
     /// Bytes of memory that the node has.
     pub memory: i64,
+    /// Whether the node has cgroup v2 alone.
+    pub unified_cgroups: bool,
 }
 
 /// Directory of a pod's logs below that of all pods: `<namespace>_<name>_<uid>`.

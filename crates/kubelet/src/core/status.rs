@@ -47,6 +47,8 @@ pub struct Inputs<'a> {
     pub starting: &'a BTreeSet<String>,
     /// Identifiers of containers that do not have yet what the spec says of CPU and memory.
     pub resizing: &'a BTreeSet<String>,
+    /// Why the node can't give them yet what they newly ask for.
+    pub resize_waits: Option<&'a str>,
     /// What the probes say, by the runtime's identifier; absent means no probe stands in the way.
     pub health: &'a BTreeMap<String, Health>,
     /// Volumes are mounted.
@@ -302,6 +304,14 @@ impl Inputs<'_> {
         s.pod_ips = Some(ips.into_iter().map(|ip| PodIP { ip }).collect());
     }
 
+    /// Whether the node refused the pod: of containers that it never looked at it tells nothing (`rejectPod`).
+    fn never_began(&self, s: &PodStatus) -> bool {
+        podspec::is_terminal(s.phase.as_deref())
+            && self.observed.sandboxes.is_empty()
+            && self.observed.containers.is_empty()
+            && self.old.container_statuses.is_none()
+    }
+
     fn verdict_phase(&self, s: &mut PodStatus, computed: &str) {
         let api = podspec::status(self.pod);
         let mut phase = computed.to_owned();
@@ -377,8 +387,16 @@ pub fn generate(i: &Inputs<'_>) -> PodStatus {
         phase: s.phase.as_deref().unwrap_or_default(),
         ready_to_start,
         old: i.old,
+        resizing: !i.resizing.is_empty(),
+        resize_waits: i.resize_waits,
         now: i.now,
     };
     s.conditions = Some(conditions::conditions(pod, &facts));
+    if i.never_began(&s) {
+        (s.container_statuses, s.init_container_statuses, s.ephemeral_container_statuses) =
+            (None, None, None);
+        (s.host_ip, s.host_ips) = (None, None);
+        s.conditions = i.old.conditions.clone();
+    }
     s
 }

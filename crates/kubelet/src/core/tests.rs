@@ -482,7 +482,7 @@ fn a_rejected_pod_fails_and_touches_nothing() {
     w.settle("create").check(expect![[r#"
         create @0s
         > unmount
-          Failed (OutOfcpu) -+--+ c=waiting(ContainerCreating)
+          Failed (OutOfcpu)  
     "#]]);
 }
 
@@ -535,6 +535,8 @@ fn resources_change_while_a_container_runs() {
     w.settle("resized").check(expect![[r#"
         resized @0s
         > resize c0
+          Running ++++++ c=running+
+          event ResizeCompleted: Pod resize completed: {"containers":[{"name":"c","resources":{"limits":{"cpu":"2"}}}],"generation":1}
           Running +++++ c=running+
     "#]]);
 }

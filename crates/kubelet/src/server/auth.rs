@@ -59,15 +59,18 @@ fn recall<K: std::hash::Hash + Eq, V: Clone>(map: &Remembered<K, V>, key: &K) ->
     map.get(key).filter(|e| e.0.elapsed() < REMEMBERED).map(|e| e.1.clone())
 }
 
-/// The subresource of this node that a path stands for.
-fn subresource(path: &str) -> &'static str {
+/// The subresources of this node that a path stands for: one of them is enough (KEP-2862).
+fn subresources(path: &str) -> &'static [&'static str] {
     let below = |p: &str| path == p || path.strip_prefix(p).is_some_and(|r| r.starts_with('/'));
     match () {
-        () if below("/stats") => "stats",
-        () if below("/metrics") => "metrics",
-        () if below("/logs") => "log",
-        () if below("/checkpoint") => "checkpoint",
-        () => "proxy",
+        () if below("/stats") => &["stats"],
+        () if below("/metrics") => &["metrics"],
+        () if below("/logs") => &["log"],
+        () if below("/checkpoint") => &["checkpoint"],
+        () if below("/pods") || below("/runningpods") => &["pods", "proxy"],
+        () if below("/healthz") => &["healthz", "proxy"],
+        () if below("/configz") => &["configz", "proxy"],
+        () => &["proxy"],
     }
 }
 
@@ -115,22 +118,25 @@ impl Authority {
         if who.groups.iter().any(|g| g == MASTERS) {
             return Ok(());
         }
-        let (verb, sub) = (verb(method), subresource(path));
-        let key = (who.clone(), verb.to_owned(), sub.to_owned());
-        let allowed = match recall(&self.decisions, &key) {
-            Some(known) => known,
-            None => {
-                let asked =
-                    self.ask(who, verb, sub).await.map_err(|e| format!("Authorization error: {e}"))?;
-                remember(&self.decisions, key, asked);
-                asked
+        let (verb, all) = (verb(method), subresources(path));
+        for sub in all {
+            if self.may(who, verb, sub).await? {
+                return Ok(());
             }
-        };
-        if allowed {
-            return Ok(());
         }
-        let place = format!("resource=nodes, subresource(s)=[{sub}])");
+        let place = format!("resource=nodes, subresource(s)=[{}])", all.join(" "));
         Err(format!("Forbidden (user={}, verb={verb}, {place}", who.user))
+    }
+
+    /// Asks, or remembers what was answered.
+    async fn may(&self, who: &Identity, verb: &str, sub: &str) -> Result<bool, String> {
+        let key = (who.clone(), verb.to_owned(), sub.to_owned());
+        if let Some(known) = recall(&self.decisions, &key) {
+            return Ok(known);
+        }
+        let asked = self.ask(who, verb, sub).await.map_err(|e| format!("Authorization error: {e}"))?;
+        remember(&self.decisions, key, asked);
+        Ok(asked)
     }
 
     async fn ask(&self, who: &Identity, verb: &str, sub: &str) -> Result<bool, String> {
@@ -175,7 +181,9 @@ mod tests {
 
     #[test]
     fn paths_stand_for_subresources() {
-        let all = ["/stats/summary", "/metrics", "/metricsx", "/exec/a/b/c", "/logs/"].map(subresource);
-        assert_eq!(all, ["stats", "metrics", "proxy", "proxy", "log"]);
+        let paths =
+            ["/stats/summary", "/metrics", "/metricsx", "/exec/a/b/c", "/logs/", "/pods", "/healthz/ping"];
+        let all = paths.map(|p| subresources(p).join(" "));
+        assert_eq!(all, ["stats", "metrics", "proxy", "proxy", "log", "pods proxy", "healthz proxy"]);
     }
 }

@@ -52,6 +52,16 @@ fn streams(q: &Query) -> Result<Streams, &'static str> {
     Ok(Streams { stdin, stdout, stderr, tty })
 }
 
+/// The container that is meant, and the streams that are asked for.
+fn target(
+    ctx: &Arc<Context>,
+    place: (&str, &str, &str, &str),
+    q: &Query,
+) -> Result<(String, Streams), Box<Answer>> {
+    let s = streams(q).map_err(|e| Box::new(text(400, e)))?;
+    Ok((running_container(ctx, place)?, s))
+}
+
 /// `/exec`.
 pub(crate) async fn exec(
     ctx: &Arc<Context>,
@@ -59,12 +69,8 @@ pub(crate) async fn exec(
     place: (&str, &str, &str, &str),
     q: &Query,
 ) -> Answer {
-    let s = match streams(q) {
-        Ok(s) => s,
-        Err(e) => return text(400, e),
-    };
-    let container_id = match running_container(ctx, place) {
-        Ok(id) => id,
+    let (container_id, s) = match target(ctx, place, q) {
+        Ok(t) => t,
         Err(a) => return *a,
     };
     let Streams { stdin, stdout, stderr, tty } = s;
@@ -82,12 +88,8 @@ pub(crate) async fn attach(
     place: (&str, &str, &str, &str),
     q: &Query,
 ) -> Answer {
-    let s = match streams(q) {
-        Ok(s) => s,
-        Err(e) => return text(400, e),
-    };
-    let container_id = match running_container(ctx, place) {
-        Ok(id) => id,
+    let (container_id, s) = match target(ctx, place, q) {
+        Ok(t) => t,
         Err(a) => return *a,
     };
     let Streams { stdin, stdout, stderr, tty } = s;

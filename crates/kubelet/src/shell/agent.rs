@@ -7,7 +7,7 @@ use super::tell::Teller;
 use super::{Config, Context, Message, Objects, garbage, lease, pleg, pressure, worker};
 use crate::core::downward::Surroundings;
 use crate::core::sandbox::NodeSettings;
-use crate::core::{NodeView, Note, PodObservation, admit, dns, podspec};
+use crate::core::{NodeView, Note, PodObservation, admit, dns, evict, podspec};
 use crate::{logs, server};
 use api::{Kind, Stored};
 use client::cache::{Cache, Change};
@@ -120,6 +120,7 @@ fn context(
         pod_logs: config.pod_logs.to_string_lossy().into_owned(),
         seccomp_dir: config.root.join("seccomp").to_string_lossy().into_owned(),
         memory: capacity.memory,
+        unified_cgroups: std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
     };
     let around = Surroundings {
         pod_ips: Vec::new(),
@@ -188,18 +189,13 @@ async fn dispatch(ctx: &Arc<Context>, change: Change, adopted: bool) {
     if tell(ctx, &uid, Message::Update(pod.clone())).await {
         return;
     }
-    let observed = if adopted && is_new(&pod) {
-        PodObservation::default()
-    } else {
-        match ctx.observe_pod(&uid).await {
-            Ok(o) => o,
-            Err(e) => {
-                tracing::warn!(pod = podspec::full_name(&pod), "cannot ask the runtime for the pod: {e}");
-                PodObservation::default()
-            }
-        }
+    // What can't be told is not taken as absent: a second sandbox could be made. The worker asks until it knows.
+    let observed = match adopted && is_new(&pod) {
+        true => Some(PodObservation::default()),
+        false => ctx.observe_pod(&uid).await.ok(),
     };
-    let verdict = if observed.sandboxes.is_empty() { refuse(ctx, &pod) } else { None };
+    let absent = observed.as_ref().is_some_and(|o| o.sandboxes.is_empty());
+    let verdict = if absent { refuse(ctx, &pod) } else { None };
     worker::spawn(ctx, pod, observed, false, verdict);
 }
 
@@ -209,14 +205,31 @@ fn is_new(pod: &Pod) -> bool {
     s.start_time.is_none() && s.container_statuses.as_ref().is_none_or(Vec::is_empty)
 }
 
+fn others(ctx: &Context, pod: &Pod) -> Vec<Arc<Pod>> {
+    let pods = ctx.pods();
+    let others = pods.iter().filter(|(uid, h)| h.active && *uid != podspec::uid(pod));
+    others.map(|(_, h)| h.pod.clone()).collect()
+}
+
+/// Why a pod that runs here can't have what it newly asks for; none if it can.
+pub(crate) fn no_room(ctx: &Context, pod: &Pod) -> Option<String> {
+    let (others, node) = (others(ctx, pod), ctx.node.borrow().clone());
+    admit::fits(pod, others.iter().map(|p| &**p), &node).err().map(|r| r.message)
+}
+
 /// Why the pod can't run here, as the phase, reason and message of its status.
-fn refuse(ctx: &Context, pod: &Arc<Pod>) -> Option<(String, String, String)> {
+pub(crate) fn refuse(ctx: &Context, pod: &Arc<Pod>) -> Option<(String, String, String)> {
     if podspec::is_deleting(pod) || podspec::is_terminal(podspec::status(pod).phase.as_deref()) {
         return None;
     }
-    let others: Vec<Arc<Pod>> = ctx.pods().values().filter(|h| h.active).map(|h| h.pod.clone()).collect();
+    let others = others(ctx, pod);
     let node = ctx.node.borrow().clone();
-    let r = admit::admit(pod, others.iter().map(|p| &**p), &node).err()?;
+    let pressed = |flag: &std::sync::atomic::AtomicBool| flag.load(std::sync::atomic::Ordering::Relaxed);
+    let short = evict::refusal(pod, pressed(&ctx.memory_pressure), pressed(&ctx.disk_pressure));
+    let r = match short {
+        Some(message) => admit::Rejection { reason: evict::REASON.to_owned(), message },
+        None => admit::admit(pod, others.iter().map(|p| &**p), &node).err()?,
+    };
     let reason: &'static str = admit::known_reason(&r.reason);
     ctx.teller.pod(pod, Note::warning(reason, r.message.clone()));
     Some(("Failed".to_owned(), r.reason, format!("Pod was rejected: {}", r.message)))

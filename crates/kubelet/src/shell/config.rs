@@ -1,5 +1,6 @@
 //! What the agent is told at its start.
 
+pub use crate::core::evict::Thresholds;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -50,7 +51,8 @@ pub struct Config {
     pub lease_period: Duration,
     /// How often the node's status is written when nothing changes (`nodeStatusReportFrequency`).
     pub status_period: Duration,
-    /// How often ConfigMaps, Secrets and tokens in volumes are looked at again.
+    /// How often tokens and what else volumes show are looked at again though nobody said that they changed
+    /// (`syncFrequency`).
     pub refresh_period: Duration,
     /// Bytes after which a container's log is rotated (`containerLogMaxSize`).
     pub log_max_bytes: u64,
@@ -60,6 +62,8 @@ pub struct Config {
     pub image_gc_high_percent: u64,
     /// Share down to which they are removed (`imageGCLowThresholdPercent`).
     pub image_gc_low_percent: u64,
+    /// Below what the node is short, and ends pods (`evictionHard`).
+    pub eviction: Thresholds,
     /// CPU and memory kept back from pods: thousandths and bytes.
     pub reserved: (i64, i64),
 }
@@ -82,11 +86,12 @@ impl Config {
             max_pods: 110,
             lease_period: Duration::from_secs(10),
             status_period: Duration::from_secs(300),
-            refresh_period: Duration::from_secs(30),
+            refresh_period: Duration::from_secs(60),
             log_max_bytes: 10 << 20,
             log_max_files: 5,
             image_gc_high_percent: 85,
             image_gc_low_percent: 80,
+            eviction: Thresholds::default(),
             reserved: (0, 0),
         }
     }

@@ -3,6 +3,7 @@
 use super::config::Config;
 use super::objects::Objects;
 use super::tell::Teller;
+use super::watched::Watched;
 use super::worker::Message;
 use crate::core::downward::Surroundings;
 use crate::core::sandbox::NodeSettings;
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::Sender;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Images whose users are remembered.
 const MAX_IMAGE_USERS: usize = 1024;
@@ -45,10 +46,16 @@ pub(crate) struct Context {
     pub around: Surroundings,
     pub objects: Objects,
     pub teller: Teller,
+    /// The ConfigMaps and Secrets that volumes show.
+    pub watched: Arc<Watched>,
     /// The node as the API has it.
     pub node: watch::Sender<Arc<Node>>,
     /// Whether the node is short of memory.
     pub memory_pressure: AtomicBool,
+    /// Whether the node is short of disk.
+    pub disk_pressure: AtomicBool,
+    /// Asks for all images that nobody uses to be removed.
+    pub sweep_images: Notify,
     /// Turns true when the agent ends.
     pub stop: watch::Sender<bool>,
     pods: Mutex<HashMap<String, PodHandle>>,
@@ -77,6 +84,7 @@ impl Context {
         let Parts { config, client, runtime, view, settings, around, objects, teller } = p;
         let (node, _) = watch::channel(Arc::new(Node::default()));
         let (stop, _) = watch::channel(false);
+        let watched = Watched::new(client.clone());
         let (pods, image_users) = (Mutex::new(HashMap::new()), Mutex::default());
         Self {
             config,
@@ -87,8 +95,11 @@ impl Context {
             around,
             objects,
             teller,
+            watched,
             node,
             memory_pressure: AtomicBool::new(false),
+            disk_pressure: AtomicBool::new(false),
+            sweep_images: Notify::new(),
             stop,
             pods,
             image_users,

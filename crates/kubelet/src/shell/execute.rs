@@ -87,7 +87,7 @@ async fn resize(ctx: &Arc<Context>, pod: &Arc<Pod>, id: &str, name: &str) -> Res
     let (c, _) = podspec::find_container(pod, name).ok_or_else(|| format!("container {name:?} is gone"))?;
     let request = UpdateContainerResourcesRequest {
         container_id: id.to_owned(),
-        linux: Some(resources::for_container(pod, &c, ctx.settings.memory)),
+        linux: Some(resources::for_container(pod, &c, &ctx.settings)),
         ..UpdateContainerResourcesRequest::default()
     };
     ctx.runtime.update_container_resources(request).await.map_err(|e| e.to_string())?;

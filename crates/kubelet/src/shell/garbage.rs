@@ -1,10 +1,11 @@
 //! What is left over: pods in the runtime that the API doesn't know, their directories, and images that nobody
 //! uses (`pkg/kubelet/images/image_gc_manager.go`).
 
-use super::{Context, worker};
+use super::{Context, pressure, worker};
 use cri::{ImageFsInfoRequest, ImageSpec, ListImagesRequest, RemoveImageRequest};
 use k8s_openapi::api::core::v1::Pod;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,7 @@ pub(crate) async fn adopt_orphans(ctx: &Arc<Context>) -> Result<(), cri::CriErro
         // One may have come from the API meanwhile.
         if ctx.pod(&uid).is_none() {
             tracing::info!(uid, "a pod that the API does not know is removed");
-            worker::spawn(ctx, Arc::new(pod), observed, true, None);
+            worker::spawn(ctx, Arc::new(pod), Some(observed), true, None);
         }
     }
     Ok(())
@@ -53,8 +54,8 @@ pub(crate) async fn run_pods(ctx: Arc<Context>) {
 pub(crate) async fn run_images(ctx: Arc<Context>) {
     let mut seen = BTreeMap::new();
     loop {
-        tokio::time::sleep(IMAGES_PERIOD).await;
-        if let Err(e) = collect_images(&ctx, &mut seen).await {
+        let sweep = tokio::time::timeout(IMAGES_PERIOD, ctx.sweep_images.notified()).await.is_ok();
+        if let Err(e) = collect_images(&ctx, &mut seen, sweep).await {
             let node = ctx.node.borrow().clone();
             ctx.teller.node(&node, true, "ImageGCFailed", e);
         }
@@ -69,21 +70,28 @@ fn surplus(used: u64, capacity: u64, high: u64, low: u64) -> Option<u64> {
     Some(used.saturating_sub(capacity / 100 * low))
 }
 
-async fn disk(ctx: &Context) -> Result<(u64, u64), String> {
+/// Where images are kept.
+pub(crate) async fn image_place(ctx: &Context) -> Result<String, String> {
     let info = ctx.runtime.image_fs_info(ImageFsInfoRequest {}).await.map_err(|e| e.to_string())?;
-    let fs = info
-        .image_filesystems
-        .first()
-        .and_then(|f| f.fs_id.clone())
-        .ok_or("the runtime tells no image filesystem")?;
-    let s = rustix::fs::statvfs(&*fs.mountpoint).map_err(|e| format!("{}: {e}", fs.mountpoint))?;
-    let capacity = s.f_blocks.saturating_mul(s.f_frsize);
-    Ok((capacity.saturating_sub(s.f_bavail.saturating_mul(s.f_frsize)), capacity))
+    let fs = info.image_filesystems.first().and_then(|f| f.fs_id.clone());
+    fs.map(|f| f.mountpoint).ok_or_else(|| "the runtime tells no image filesystem".to_owned())
+}
+
+/// Bytes to free now: what is above the mark, or as many as can be had.
+async fn wanted(ctx: &Context, sweep: bool) -> Result<Option<u64>, String> {
+    if sweep {
+        return Ok(Some(u64::MAX));
+    }
+    let fs = pressure::file_system(Path::new(&image_place(ctx).await?));
+    let n = |n: i64| u64::try_from(n).unwrap_or(0);
+    let (high, low) = (ctx.config.image_gc_high_percent, ctx.config.image_gc_low_percent);
+    Ok(surplus(n(fs.capacity - fs.available), n(fs.capacity), high, low))
 }
 
 async fn collect_images(
     ctx: &Context,
     seen: &mut BTreeMap<String, (Instant, Instant)>,
+    sweep: bool,
 ) -> Result<(), String> {
     let list =
         ctx.runtime.list_images(ListImagesRequest { filter: None }).await.map_err(|e| e.to_string())?;
@@ -103,9 +111,7 @@ async fn collect_images(
             entry.1 = at;
         }
     }
-    let (now_used, capacity) = disk(ctx).await?;
-    let (high, low) = (ctx.config.image_gc_high_percent, ctx.config.image_gc_low_percent);
-    let Some(mut to_free) = surplus(now_used, capacity, high, low) else { return Ok(()) };
+    let Some(mut to_free) = wanted(ctx, sweep).await? else { return Ok(()) };
     let mut idle: Vec<_> =
         list.images.iter().filter(|i| !i.pinned).filter_map(|i| Some((i, seen.get(&i.id)?))).collect();
     idle.retain(|(_, (first, last))| *last != at && first.elapsed() >= IMAGE_MIN_AGE);
@@ -122,6 +128,7 @@ async fn collect_images(
     }
     match to_free {
         0 => Ok(()),
+        _ if sweep => Ok(()),
         n => Err(format!(
             "Failed to garbage collect required amount of images. {n} bytes are still to be freed."
         )),

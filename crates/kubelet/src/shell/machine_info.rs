@@ -4,9 +4,6 @@ use super::Config;
 use k8s_openapi::api::core::v1::NodeSystemInfo;
 use std::fs::read_to_string;
 
-/// Memory that is kept back for the node itself (`evictionHard: memory.available`).
-pub(crate) const EVICTION_MEMORY: i64 = 100 << 20;
-
 /// Amounts that the node has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Capacity {
@@ -34,8 +31,8 @@ impl Capacity {
     pub(crate) fn allocatable(self, config: &Config) -> Self {
         Self {
             cpu: (self.cpu - config.reserved.0).max(0),
-            memory: (self.memory - config.reserved.1 - EVICTION_MEMORY).max(0),
-            storage: self.storage - self.storage / 10,
+            memory: (self.memory - config.reserved.1 - config.eviction.memory).max(0),
+            storage: self.storage - self.storage / 100 * config.eviction.nodefs,
         }
     }
 }

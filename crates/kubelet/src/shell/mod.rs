@@ -19,12 +19,14 @@ mod probe;
 mod pull;
 mod start;
 mod tell;
+mod watched;
 mod worker;
 
 pub use agent::{Error, run};
-pub use config::{Config, DEFAULT_PORT, ServerTls};
+pub use config::{Config, DEFAULT_PORT, ServerTls, Thresholds};
 pub(crate) use context::{Context, PodHandle, now};
 pub(crate) use disk::{blocking, make_dir_now, write_file};
 pub(crate) use objects::Objects;
 pub(crate) use pull::ensure as pull_image;
+pub(crate) use watched::{Followed, Object};
 pub(crate) use worker::Message;

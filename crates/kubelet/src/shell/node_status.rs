@@ -111,6 +111,14 @@ fn memory_condition(short: bool) -> NodeCondition {
     }
 }
 
+fn disk_condition(short: bool) -> NodeCondition {
+    const KIND: &str = "DiskPressure";
+    match short {
+        true => condition(KIND, true, "KubeletHasDiskPressure", "kubelet has disk pressure"),
+        false => condition(KIND, false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    }
+}
+
 /// What the runtime says of itself: why the node isn't ready, and its handlers.
 async fn runtime_status(ctx: &Context) -> (Option<String>, Option<Vec<NodeRuntimeHandler>>) {
     let answer = match ctx.runtime.status(StatusRequest { verbose: false }).await {
@@ -161,7 +169,7 @@ async fn present(ctx: &Context, fixed: &Fixed, old: &NodeStatus) -> NodeStatus {
     };
     let conditions = [
         memory_condition(ctx.memory_pressure.load(Ordering::Relaxed)),
-        condition("DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        disk_condition(ctx.disk_pressure.load(Ordering::Relaxed)),
         condition("PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ready,
     ];

@@ -1,10 +1,11 @@
-//! Looks whether the node runs short, and ends pods before the kernel does.
+//! Looks whether the node runs short of memory or disk, and ends pods before the kernel does
+//! (`pkg/kubelet/eviction/eviction_manager.go`).
 
-use super::machine_info::EVICTION_MEMORY;
-use super::{Context, Message, PodHandle, blocking};
+use super::{Context, Message, PodHandle, blocking, garbage};
+use crate::core::evict::{self, Figures, FileSystem, Resource, Shortage, Usage};
 use crate::core::observe::{CONTAINER_NAME_LABEL, POD_UID_LABEL};
-use crate::core::{Note, evict, podspec};
-use cri::ListContainerStatsRequest;
+use crate::core::{Note, podspec, sandbox};
+use cri::{ContainerStats, ListContainerStatsRequest};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,22 +19,77 @@ const TRANSITION: Duration = Duration::from_secs(300);
 /// Files of a volume that are counted at most.
 const MAX_FILES: usize = 1_000_000;
 
+/// When the node was last short of something.
+#[derive(Default)]
+struct Last {
+    memory: Option<Instant>,
+    disk: Option<Instant>,
+    /// Images nobody uses were asked to go for this shortage already.
+    swept: bool,
+}
+
 /// Runs for ever.
 pub(crate) async fn run(ctx: Arc<Context>) {
-    let mut short_at: Option<Instant> = None;
+    let mut last = Last::default();
     loop {
         tokio::time::sleep(PERIOD).await;
-        let available = available_memory();
-        if available < EVICTION_MEMORY {
-            short_at = Some(Instant::now());
-            relieve(&ctx, available).await;
-        }
-        let pressure = short_at.is_some_and(|t| t.elapsed() < TRANSITION);
-        ctx.memory_pressure.store(pressure, Ordering::Relaxed);
+        let short = evict::shortages(&figures(&ctx).await, &ctx.config.eviction);
+        look(&ctx, &mut last, &short).await;
         let handles: Vec<PodHandle> = ctx.pods().values().filter(|h| h.active).cloned().collect();
         for h in handles {
             outgrown(&ctx, &h).await;
         }
+    }
+}
+
+/// Notes what the node is short of, and does one thing about it: images that nobody uses go before pods do.
+async fn look(ctx: &Context, last: &mut Last, short: &[Shortage]) {
+    let at = Instant::now();
+    for s in short {
+        match s.resource {
+            Resource::Memory => last.memory = Some(at),
+            Resource::Storage | Resource::Inodes => last.disk = Some(at),
+        }
+    }
+    let recent = |t: Option<Instant>| t.is_some_and(|t| t.elapsed() < TRANSITION);
+    ctx.memory_pressure.store(recent(last.memory), Ordering::Relaxed);
+    ctx.disk_pressure.store(recent(last.disk), Ordering::Relaxed);
+    let Some(first) = short.first() else {
+        last.swept = false;
+        return;
+    };
+    let node = ctx.node.borrow().clone();
+    ctx.teller.node(
+        &node,
+        true,
+        "EvictionThresholdMet",
+        format!("Attempting to reclaim {}", first.resource.word()),
+    );
+    if first.resource != Resource::Memory && !std::mem::replace(&mut last.swept, true) {
+        return ctx.sweep_images.notify_one();
+    }
+    relieve(ctx, first).await;
+}
+
+async fn figures(ctx: &Context) -> Figures {
+    let memory = available_memory();
+    let nodefs = file_system(&ctx.config.root);
+    let imagefs = match garbage::image_place(ctx).await {
+        Ok(place) => file_system(Path::new(&place)),
+        Err(_) => FileSystem::default(),
+    };
+    Figures { memory, nodefs, imagefs }
+}
+
+/// A file system; one that can't be asked is one of which nothing is known.
+pub(crate) fn file_system(path: &Path) -> FileSystem {
+    let Ok(s) = rustix::fs::statvfs(path) else { return FileSystem::default() };
+    let n = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    FileSystem {
+        available: n(s.f_bavail.saturating_mul(s.f_frsize)),
+        capacity: n(s.f_blocks.saturating_mul(s.f_frsize)),
+        inodes_free: n(s.f_ffree),
+        inodes: n(s.f_files),
     }
 }
 
@@ -50,30 +106,58 @@ async fn end(ctx: &Context, h: &PodHandle, message: String) {
     let _ = h.sender.send(Message::Evict(evict::REASON.to_owned(), message, 0)).await;
 }
 
-/// Ends one pod.
-async fn relieve(ctx: &Context, available: i64) {
-    let Ok(list) = ctx.runtime.list_container_stats(ListContainerStatsRequest { filter: None }).await else {
-        return;
-    };
-    let mut used: HashMap<String, Vec<(String, i64)>> = HashMap::new();
-    for s in list.stats {
-        let labels = s.attributes.map(|a| a.labels).unwrap_or_default();
-        let (Some(uid), Some(name)) = (labels.get(POD_UID_LABEL), labels.get(CONTAINER_NAME_LABEL)) else {
-            continue;
-        };
-        let bytes =
-            s.memory.and_then(|m| m.working_set_bytes).map_or(0, |n| i64::try_from(n.value).unwrap_or(0));
-        used.entry(uid.clone()).or_default().push((name.clone(), bytes));
+/// What the runtime says of each container, by the pod's UID.
+async fn stats(ctx: &Context) -> HashMap<String, Vec<(String, ContainerStats)>> {
+    let mut out: HashMap<String, Vec<_>> = HashMap::new();
+    let listed = ctx.runtime.list_container_stats(ListContainerStatsRequest { filter: None }).await;
+    for s in listed.map(|l| l.stats).unwrap_or_default() {
+        let label = |k: &str| s.attributes.as_ref().and_then(|a| a.labels.get(k)).cloned();
+        if let (Some(uid), Some(name)) = (label(POD_UID_LABEL), label(CONTAINER_NAME_LABEL)) {
+            out.entry(uid).or_default().push((name, s));
+        }
     }
+    out
+}
+
+fn amount(n: Option<&cri::UInt64Value>) -> i64 {
+    n.map_or(0, |n| i64::try_from(n.value).unwrap_or(i64::MAX))
+}
+
+fn memory_usage(h: &PodHandle, containers: Vec<(String, ContainerStats)>) -> Usage {
+    let used = |s: &ContainerStats| amount(s.memory.as_ref().and_then(|m| m.working_set_bytes.as_ref()));
+    let containers = containers.iter().map(|(name, s)| (name.clone(), used(s))).collect();
+    Usage { pod: h.pod.clone(), containers, volumes: 0 }
+}
+
+/// Writable layers with logs by container, and volumes.
+async fn disk_usage(ctx: &Context, h: &PodHandle, containers: Vec<(String, ContainerStats)>) -> Usage {
+    let logs = PathBuf::from(sandbox::log_directory(&h.pod, &ctx.settings));
+    let volumes: Vec<PathBuf> = crate::volumes::disk_volumes(ctx, &h.pod);
+    let used = |s: &ContainerStats| amount(s.writable_layer.as_ref().and_then(|w| w.used_bytes.as_ref()));
+    let layers: Vec<(String, i64)> = containers.iter().map(|(name, s)| (name.clone(), used(s))).collect();
+    let sizes = blocking(move || {
+        let containers: Vec<_> =
+            layers.into_iter().map(|(n, b)| (n.clone(), b + size_of(&logs.join(&n)))).collect();
+        Ok((containers, volumes.iter().map(|v| size_of(v)).sum()))
+    });
+    let (containers, volumes) = sizes.await.unwrap_or_default();
+    Usage { pod: h.pod.clone(), containers, volumes }
+}
+
+/// Ends one pod.
+async fn relieve(ctx: &Context, short: &Shortage) {
+    let mut stats = stats(ctx).await;
     let handles: Vec<PodHandle> = ctx.pods().values().filter(|h| h.active).cloned().collect();
-    let all: Vec<evict::Usage> = handles
-        .iter()
-        .filter_map(|h| {
-            Some(evict::Usage { pod: h.pod.clone(), containers: used.remove(podspec::uid(&h.pod))? })
-        })
-        .collect();
-    let Some(victim) = evict::victim(&all) else { return };
-    let message = evict::memory_message(victim, EVICTION_MEMORY, available);
+    let mut all = Vec::new();
+    for h in &handles {
+        let Some(containers) = stats.remove(podspec::uid(&h.pod)) else { continue };
+        all.push(match short.resource {
+            Resource::Memory => memory_usage(h, containers),
+            Resource::Storage | Resource::Inodes => disk_usage(ctx, h, containers).await,
+        });
+    }
+    let Some(victim) = evict::victim(&all, short.resource) else { return };
+    let message = evict::message(victim, short);
     let handle = handles.iter().find(|h| Arc::ptr_eq(&h.pod, &victim.pod));
     if let Some(h) = handle {
         end(ctx, h, message).await;
@@ -86,6 +170,12 @@ async fn outgrown(ctx: &Context, h: &PodHandle) {
         let size = blocking(move || Ok(size_of(&dir))).await.unwrap_or(0);
         if size > limit {
             return end(ctx, h, evict::volume_message(&name, &written)).await;
+        }
+    }
+    if evict::has_storage_limit(&h.pod) {
+        let containers = stats(ctx).await.remove(podspec::uid(&h.pod)).unwrap_or_default();
+        if let Some(message) = evict::storage_excess(&disk_usage(ctx, h, containers).await) {
+            end(ctx, h, message).await;
         }
     }
 }

@@ -244,7 +244,14 @@ async fn grpc(p: &Probe, ip: &str, limit: Duration) -> Result<Answer, String> {
     let Some(g) = &p.grpc else { return Err("missing probe handler".to_owned()) };
     let port = u16::try_from(g.port).map_err(|_| format!("invalid port number: {}", g.port))?;
     let service = g.service.clone().unwrap_or_default();
-    match tokio::time::timeout(limit, health_check(ip, port, &service, limit)).await {
+    let (end, seconds) = (tokio::time::Instant::now() + limit, limit.as_secs());
+    let place = authority(ip, port);
+    let Ok(Ok(stream)) = tokio::time::timeout_at(end, connect(ip, port, limit)).await else {
+        return Ok(Answer::Failure(format!(
+            "timeout: failed to connect service {place:?} within {seconds}s: context deadline exceeded"
+        )));
+    };
+    match tokio::time::timeout_at(end, health_check(stream, &place, &service)).await {
         Ok(Ok(1)) => Ok(Answer::Success),
         Ok(Ok(status)) => {
             let word =
@@ -252,45 +259,78 @@ async fn grpc(p: &Probe, ip: &str, limit: Duration) -> Result<Answer, String> {
             Ok(Answer::Failure(format!("service unhealthy (responded with {word:?})")))
         }
         Ok(Err(e)) => Ok(Answer::Failure(e)),
-        Err(_) => {
-            let place = authority(ip, port);
-            Ok(Answer::Failure(format!(
-                "timeout: failed to connect service {place:?} within {}s: context deadline exceeded",
-                limit.as_secs()
-            )))
-        }
+        Err(_) => Ok(Answer::Failure(format!("timeout: health rpc did not complete within {seconds}s"))),
     }
 }
 
+/// The words of gRPC's codes from 1 on.
+const GRPC_CODES: [&str; 16] = [
+    "Canceled",
+    "Unknown",
+    "InvalidArgument",
+    "DeadlineExceeded",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "OutOfRange",
+    "Unimplemented",
+    "Internal",
+    "Unavailable",
+    "DataLoss",
+    "Unauthenticated",
+];
+
+/// What a health check's refusal is called (`pkg/probe/grpc`).
+fn grpc_failure(code: &str, message: &str) -> String {
+    let number = code.parse::<usize>().unwrap_or(2);
+    match GRPC_CODES.get(number.wrapping_sub(1)).copied().unwrap_or("Unknown") {
+        "Unimplemented" => format!(
+            "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {message}"
+        ),
+        word => format!("error: health rpc probe failed: rpc error: code = {word} desc = {message}"),
+    }
+}
+
+/// A request for the health of `service`, framed: a field of text, its length as a varint.
+fn health_request(service: &str) -> Vec<u8> {
+    let mut message = Vec::new();
+    if !service.is_empty() {
+        message.push(0x0a);
+        let mut left = service.len();
+        while left >= 0x80 {
+            message.push((left & 0x7f) as u8 | 0x80);
+            left >>= 7;
+        }
+        message.push(left as u8);
+        message.extend(service.as_bytes());
+    }
+    let length = u32::try_from(message.len()).unwrap_or(0).to_be_bytes();
+    [&[0][..], &length, &message].concat()
+}
+
 /// `grpc.health.v1.Health/Check` by hand: one message each way.
-async fn health_check(ip: &str, port: u16, service: &str, limit: Duration) -> Result<usize, String> {
-    let stream = connect(ip, port, limit).await?;
+async fn health_check(stream: TcpStream, place: &str, service: &str) -> Result<usize, String> {
     let text = |e: hyper::Error| format!("error: health rpc probe failed: {e}");
     let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(text)?;
     let drive = tokio::spawn(connection);
-    let mut message = Vec::new();
-    if !service.is_empty() {
-        let len = u8::try_from(service.len()).map_err(|_| "the service's name is too long".to_owned())?;
-        message.extend([0x0a, len]);
-        message.extend(service.as_bytes());
-    }
-    let len = u32::try_from(message.len()).unwrap_or(0).to_be_bytes();
-    let frame = [&[0][..], &len, &message].concat();
-    let request = http::Request::post(format!("http://{}/grpc.health.v1.Health/Check", authority(ip, port)))
+    let request = http::Request::post(format!("http://{place}/grpc.health.v1.Health/Check"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .header("user-agent", USER_AGENT)
-        .body(Full::new(Bytes::from(frame)))
+        .body(Full::new(Bytes::from(health_request(service))))
         .map_err(|e| e.to_string())?;
     let answer = sender.send_request(request).await.map_err(text)?;
-    let code = answer.headers().get("grpc-status").cloned();
+    let mut head = answer.headers().clone();
     let body = Limited::new(answer.into_body(), MAX_BODY).collect().await.map_err(|e| e.to_string())?;
-    let code = code.or_else(|| body.trailers().and_then(|t| t.get("grpc-status").cloned()));
+    head.extend(body.trailers().cloned().unwrap_or_default());
     drive.abort();
-    match code.as_ref().and_then(|c| c.to_str().ok()) {
-        None | Some("0") => {}
-        Some(c) => return Err(format!("error: health rpc probe failed: grpc status {c}")),
+    let field = |name: &str| head.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if !matches!(field("grpc-status"), "" | "0") {
+        return Err(grpc_failure(field("grpc-status"), field("grpc-message")));
     }
     let bytes = body.to_bytes();
     // One byte of flags, four of length, then field 1 as a varint.

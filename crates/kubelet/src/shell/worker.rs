@@ -2,10 +2,12 @@
 //! A panic in an op costs that op, a panic here costs one pod.
 
 use super::context::now;
-use super::{Context, PodHandle, execute};
+use super::{Context, PodHandle, agent, execute};
 use crate::core::ops::Failure;
 use crate::core::patch::status_patch;
-use crate::core::{Local, Note, Op, Outcome, Plan, PodObservation, evict, next_ops, podspec, probing};
+use crate::core::{
+    Local, Note, Op, Outcome, Plan, PodObservation, evict, next_ops, podspec, probing, resize,
+};
 use crate::volumes;
 use client::{Api, Error, PatchKind};
 use jiff::Timestamp;
@@ -23,6 +25,8 @@ const QUEUE: usize = 256;
 const SETTLE: Duration = Duration::from_millis(25);
 /// The shortest and longest pause before a status is written again after a failure.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// How often it is looked whether there is room now for what a pod newly asks for.
+const RESIZE_PERIOD: Duration = Duration::from_secs(3);
 /// The shortest sleep between two plans of a pod to which nothing happens.
 const TICK: Duration = Duration::from_millis(1);
 /// The longest sleep.
@@ -36,6 +40,8 @@ pub(crate) enum Message {
     Removed,
     /// What became of an op, or what the runtime tells.
     Outcome(Box<Outcome>),
+    /// Something that the pod's volumes show has changed.
+    Refresh,
     /// The node can't keep the pod: reason, message and grace in seconds.
     Evict(String, String, i64),
 }
@@ -50,10 +56,12 @@ struct Worker {
     ctx: Arc<Context>,
     uid: String,
     pod: Arc<Pod>,
+    /// The pod as the API has it, while the node has no room for the amounts that it newly asks for.
+    wanted: Option<Arc<Pod>>,
     local: Local,
     inbox: mpsc::Receiver<Message>,
     /// Keeps the inbox open when the handle is gone.
-    _sender: mpsc::Sender<Message>,
+    sender: mpsc::Sender<Message>,
     tasks: JoinSet<Done>,
     running: HashMap<Id, Option<Op>>,
     known: PodStatus,
@@ -71,12 +79,12 @@ fn revision(pod: &Pod) -> u64 {
     pod.metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 
-/// Starts the worker of `pod`, of which the runtime has `observed`. `removed`: the API has no such pod.
-/// `verdict`: the node refuses it.
+/// Starts the worker of `pod`, of which the runtime has `observed`; none: it could not be asked, and the worker
+/// asks before it does anything. `removed`: the API has no such pod. `verdict`: the node refuses it.
 pub(crate) fn spawn(
     ctx: &Arc<Context>,
     pod: Arc<Pod>,
-    observed: PodObservation,
+    observed: Option<PodObservation>,
     removed: bool,
     verdict: Option<(String, String, String)>,
 ) {
@@ -84,21 +92,28 @@ pub(crate) fn spawn(
     let uid = podspec::uid(&pod).to_owned();
     let active =
         !removed && verdict.is_none() && !podspec::is_terminal(podspec::status(&pod).phase.as_deref());
-    let mut local = Local::new(observed);
+    let unknown = observed.is_none();
+    let mut local = Local::new(observed.unwrap_or_default());
     local.removed = removed;
     local.verdict = verdict;
     let observed = Arc::new(local.observed.clone());
     let handle = PodHandle { sender: sender.clone(), pod: pod.clone(), observed, active };
     ctx.pods().insert(uid.clone(), handle);
     let known = podspec::status(&pod).clone();
+    let known_revision = revision(&pod);
+    let (pod, wanted) = match resize::as_granted(&pod) {
+        Some(granted) => (Arc::new(granted), Some(pod)),
+        None => (pod, None),
+    };
     let worker = Worker {
         ctx: ctx.clone(),
         uid: uid.clone(),
-        known_revision: revision(&pod),
+        known_revision,
         pod,
+        wanted,
         local,
         inbox,
-        _sender: sender,
+        sender,
         tasks: JoinSet::new(),
         running: HashMap::new(),
         known,
@@ -112,17 +127,24 @@ pub(crate) fn spawn(
     };
     let ctx = ctx.clone();
     tokio::spawn(async move {
-        let end = tokio::spawn(worker.run()).await;
+        let end = tokio::spawn(worker.run(unknown)).await;
         if let Err(e) = end {
             tracing::error!(uid, "the pod's worker failed: {e}");
         }
         ctx.pods().remove(&uid);
+        ctx.watched.forget(&uid);
     });
 }
 
 impl Worker {
-    async fn run(mut self) {
+    async fn run(mut self, unknown: bool) {
         let mut stop = self.ctx.stop.subscribe();
+        if unknown {
+            tokio::select! {
+                () = self.find_out() => {}
+                _ = stop.wait_for(|s| *s) => return,
+            }
+        }
         loop {
             let plan = next_ops(&self.pod, &mut self.local, &self.ctx.view, now());
             let (finished, requeue) = (plan.finished, plan.requeue);
@@ -140,9 +162,38 @@ impl Worker {
                     self.joined(done);
                     while let Some(done) = self.tasks.try_join_next_with_id() { self.joined(done) }
                 }
-                () = sleep_until(wake) => self.refresh_volumes(),
+                () = sleep_until(wake) => {
+                    self.refresh_volumes();
+                    if let Some(wanted) = self.wanted.take() { self.accept(wanted) }
+                }
                 _ = stop.wait_for(|s| *s) => return,
             }
+        }
+    }
+
+    /// Asks the runtime for the pod until it answers; then the node may still refuse the pod.
+    async fn find_out(&mut self) {
+        let mut pause = RETRY.0;
+        let observed = loop {
+            match self.ctx.observe_pod(&self.uid).await {
+                Ok(o) => break o,
+                Err(e) => {
+                    tracing::debug!(
+                        pod = podspec::full_name(&self.pod),
+                        "the runtime does not tell of the pod: {e}"
+                    );
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY.1);
+        };
+        let fresh = observed.sandboxes.is_empty();
+        self.local = Local { removed: self.local.removed, ..Local::new(observed) };
+        self.local.verdict =
+            if fresh && !self.local.removed { agent::refuse(&self.ctx, &self.pod) } else { None };
+        if let Some(h) = self.ctx.pods().get_mut(&self.uid) {
+            h.observed = Arc::new(self.local.observed.clone());
+            h.active &= self.local.verdict.is_none();
         }
     }
 
@@ -155,11 +206,15 @@ impl Worker {
         let planned = start + requeue.map_or(IDLE, until);
         let refresh = if self.has_refreshing_volumes() { self.refresh_at } else { start + IDLE };
         let held = self.hold_until.unwrap_or(start + IDLE);
-        planned.min(refresh).min(held).max(start + TICK)
+        let resize = start + if self.wanted.is_some() { RESIZE_PERIOD } else { IDLE };
+        planned.min(refresh).min(held).min(resize).max(start + TICK)
     }
 
     fn has_refreshing_volumes(&self) -> bool {
-        volumes::refreshes(&self.pod) && !self.refreshing && self.running_normally()
+        volumes::refreshes(&self.pod)
+            && !self.refreshing
+            && self.local.volumes.done
+            && self.running_normally()
     }
 
     fn running_normally(&self) -> bool {
@@ -171,15 +226,11 @@ impl Worker {
             return;
         }
         self.refreshing = true;
+        self.refresh_at = Instant::now() + self.ctx.config.refresh_period;
         let (ctx, pod) = (self.ctx.clone(), self.current());
-        let ips = self.ips();
-        let task = async move { Done::Refreshed(volumes::refresh(&ctx, &pod, &ips).await) };
+        let task = async move { Done::Refreshed(volumes::refresh(&ctx, &pod).await) };
         let id = self.tasks.spawn(task).id();
         self.running.insert(id, None);
-    }
-
-    fn ips(&self) -> Vec<String> {
-        self.local.observed.sandbox().map(|s| s.ips.clone()).unwrap_or_default()
     }
 
     /// The pod with the status that this node last made.
@@ -203,9 +254,14 @@ impl Worker {
                 if moved {
                     self.refresh_at = Instant::now();
                 }
-                self.pod = pod;
+                self.accept(pod);
             }
             Message::Removed => self.local.removed = true,
+            Message::Refresh => {
+                self.refresh_at = Instant::now();
+                // What was missing may have come.
+                self.local.volumes.retry_at = None;
+            }
             Message::Outcome(o) => self.take(*o),
             Message::Evict(reason, message, grace) => {
                 evict::mark(self.local.status.get_or_insert_default(), &message, now());
@@ -213,6 +269,29 @@ impl Worker {
                 self.local.grace_override = Some(grace);
             }
         }
+    }
+
+    /// Takes the pod as the API has it, but for amounts that the node has no room for.
+    fn accept(&mut self, pod: Arc<Pod>) {
+        let running = self.local.observed.alive().next().is_some() && !podspec::is_deleting(&pod);
+        let changed = running && resize::differs(&self.pod, &pod);
+        let why = if changed { agent::no_room(&self.ctx, &pod) } else { None };
+        let Some(why) = why else {
+            if changed {
+                let message = format!("Pod resize started: {}", resize::summary(&pod, ""));
+                self.ctx.teller.pod(&pod, Note::normal("ResizeStarted", message));
+            }
+            (self.pod, self.wanted, self.local.resize_waits) = (pod, None, None);
+            return;
+        };
+        let told =
+            self.local.resize_waits.is_some() && self.pod.metadata.generation == pod.metadata.generation;
+        if !told {
+            let message = format!("Pod resize Deferred: {}", resize::summary(&pod, &why));
+            self.ctx.teller.pod(&pod, Note::warning("ResizeDeferred", message));
+        }
+        self.pod = Arc::new(resize::held_back(&pod, &self.pod));
+        (self.wanted, self.local.resize_waits) = (Some(pod), Some(why));
     }
 
     fn take(&mut self, outcome: Outcome) {
@@ -250,8 +329,8 @@ impl Worker {
 
     fn refreshed(&mut self, answer: Result<(), String>) {
         self.refreshing = false;
-        self.refresh_at = Instant::now() + self.ctx.config.refresh_period;
         if let Err(e) = answer {
+            self.refresh_at = self.refresh_at.min(Instant::now() + RETRY.1);
             self.ctx.teller.pod(&self.pod, Note::warning("FailedMount", e));
         }
     }
@@ -286,6 +365,10 @@ impl Worker {
     }
 
     fn spawn_op(&mut self, op: Op) {
+        if op == Op::Mount {
+            let shown = volumes::followed(&self.pod);
+            self.ctx.watched.follow(&self.uid, &self.sender, shown);
+        }
         let work = execute::run(self.ctx.clone(), self.current(), op.clone());
         let (name, step) = (podspec::name(&self.pod).to_owned(), op.clone());
         let task = async move {

@@ -10,11 +10,12 @@ mod subpath;
 
 use crate::core::podspec;
 use crate::core::{container, dns, env};
-use crate::shell::{Context, blocking, make_dir_now, now, write_file};
+use crate::shell::{Context, Followed, Object, blocking, make_dir_now, now, write_file};
 use cri::{ImageSpec, Mount};
 use fetch::Source;
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Container, Pod, Volume, VolumeMount};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,6 +39,14 @@ pub(crate) fn empty_dir_path(ctx: &Context, pod: &Pod, name: &str) -> PathBuf {
     place(ctx, pod, "empty-dir", name)
 }
 
+/// The pod's volumes that use up the node's disk for as long as it lives.
+pub(crate) fn disk_volumes(ctx: &Context, pod: &Pod) -> Vec<PathBuf> {
+    let on_disk = |v: &&Volume| {
+        v.empty_dir.as_ref().is_some_and(|e| e.medium.as_deref().unwrap_or_default().is_empty())
+    };
+    volumes(pod).iter().filter(on_disk).map(|v| empty_dir_path(ctx, pod, &v.name)).collect()
+}
+
 fn volumes(pod: &Pod) -> &[Volume] {
     podspec::spec(pod).volumes.as_deref().unwrap_or_default()
 }
@@ -47,12 +56,30 @@ fn fs_group(pod: &Pod) -> Option<u32> {
     sc.fs_group.and_then(|g| u32::try_from(g).ok())
 }
 
+fn changes(v: &Volume) -> bool {
+    v.config_map.is_some() || v.secret.is_some() || v.downward_api.is_some() || v.projected.is_some()
+}
+
 /// Whether anything in the pod's volumes changes while it runs.
 pub(crate) fn refreshes(pod: &Pod) -> bool {
-    let changes = |v: &Volume| {
-        v.config_map.is_some() || v.secret.is_some() || v.downward_api.is_some() || v.projected.is_some()
-    };
     volumes(pod).iter().any(changes)
+}
+
+/// The ConfigMaps and Secrets that the pod's volumes show.
+pub(crate) fn followed(pod: &Pod) -> BTreeSet<Object> {
+    let ns = podspec::namespace(pod);
+    let map = |name: &str| (Followed::ConfigMap, ns.to_owned(), name.to_owned());
+    let secret = |name: &str| (Followed::Secret, ns.to_owned(), name.to_owned());
+    let mut out = BTreeSet::new();
+    for v in volumes(pod) {
+        out.extend(v.config_map.as_ref().map(|c| map(&c.name)));
+        out.extend(v.secret.as_ref().and_then(|s| s.secret_name.as_deref()).map(secret));
+        for s in v.projected.iter().flat_map(|p| p.sources.iter().flatten()) {
+            out.extend(s.config_map.as_ref().map(|c| map(&c.name)));
+            out.extend(s.secret.as_ref().map(|s| secret(&s.name)));
+        }
+    }
+    out
 }
 
 /// Makes the pod's directory and all its volumes.
@@ -62,14 +89,8 @@ pub(crate) async fn mount(ctx: &Arc<Context>, pod: &Arc<Pod>) -> Result<(), Stri
 }
 
 /// Brings what changes in the pod's volumes up to date.
-pub(crate) async fn refresh(ctx: &Arc<Context>, pod: &Arc<Pod>, _ips: &[String]) -> Result<(), String> {
-    let changing: Vec<Volume> = volumes(pod)
-        .iter()
-        .filter(|v| {
-            v.config_map.is_some() || v.secret.is_some() || v.downward_api.is_some() || v.projected.is_some()
-        })
-        .cloned()
-        .collect();
+pub(crate) async fn refresh(ctx: &Arc<Context>, pod: &Arc<Pod>) -> Result<(), String> {
+    let changing: Vec<Volume> = volumes(pod).iter().filter(|v| changes(v)).cloned().collect();
     set_up(ctx, pod, &changing).await
 }
 
