@@ -20,6 +20,9 @@ use std::sync::Arc;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 
+/// Hundredths of the disk that must be free, or pods are ended (upstream asks for 10, and 15 for images).
+const DISK_PERCENT: i64 = 5;
+
 /// What the node's parts need to know.
 #[derive(Clone)]
 pub(crate) struct Node {
@@ -133,6 +136,9 @@ impl Node {
         config.pod_logs = self.dir.pod_logs();
         config.cluster_dns = vec![self.ranges.dns().to_string()];
         config.cluster_domain = DOMAIN.into();
+        // The disk is the user's own, and often rather full: a small share of a large one is no sign of distress.
+        config.eviction.nodefs = DISK_PERCENT;
+        config.eviction.imagefs = DISK_PERCENT;
         config.tls = Some(kubelet::ServerTls {
             cert_pem: serving.cert,
             key_pem: serving.key,
