@@ -1,8 +1,9 @@
 //! CEL rules of custom kinds (`x-kubernetes-validations`), by kube-cel, with upstream's wording
 //! (`apiextensions-apiserver/pkg/apiserver/schema/cel`).
 //!
-//! Rules are parsed and run, not type-checked: a reference to a field that the schema doesn't have is found when
-//! the rule runs, and then refuses the object.
+//! What can be said of a rule before it runs is in [`types`].
+
+mod types;
 
 use kube_cel::{CompilationError, CompiledSchema, ErrorKind, ValidationError, Validator};
 use meta::field::FieldErrorKind;
@@ -30,7 +31,12 @@ impl CelRules {
     /// What is wrong with the rules themselves, for the schema at `path`.
     pub fn check(&self, path: &FieldPath) -> Vec<FieldError> {
         let mut errors = Vec::new();
-        walk(&self.compiled, &self.schema, path, &mut errors);
+        let place = Place { path: path.clone(), times: 1.0, torn: None };
+        let mut costs = Vec::new();
+        walk(&self.compiled, &self.schema, &place, &mut errors, &mut costs);
+        if costs.iter().map(|(_, cost)| cost).sum::<f64>() > types::SCHEMA_COST_MAX {
+            total_cost(path, &costs, &mut errors);
+        }
         errors.truncate(MAX_ERRORS);
         errors
     }
@@ -61,35 +67,144 @@ fn has_rules(schema: &Value) -> bool {
     }
 }
 
-fn walk(node: &CompiledSchema, schema: &Value, path: &FieldPath, errors: &mut Vec<FieldError>) {
+/// Where the walk over a schema is.
+#[derive(Clone)]
+struct Place {
+    path: FieldPath,
+    /// How often values of this schema may stand in one object.
+    times: f64,
+    /// The list or map whose items can't be told to be those of before, if the place is within one.
+    torn: Option<FieldPath>,
+}
+
+impl Place {
+    fn below(&self, path: FieldPath, times: f64, is_torn: bool) -> Self {
+        let torn = self.torn.clone().or_else(|| is_torn.then(|| self.path.clone()));
+        Self { path, times: self.times * times, torn }
+    }
+}
+
+fn walk(
+    node: &CompiledSchema,
+    schema: &Value,
+    place: &Place,
+    errors: &mut Vec<FieldError>,
+    costs: &mut Vec<(FieldPath, f64)>,
+) {
     for (i, outcome) in node.validations.iter().enumerate() {
-        let Err(e) = outcome else { continue };
-        let at = path.child("x-kubernetes-validations").index(i);
+        let at = place.path.child("x-kubernetes-validations").index(i);
         let rule = schema.pointer(&format!("/x-kubernetes-validations/{i}")).cloned().unwrap_or_default();
-        let (at, why) = match e {
-            CompilationError::Parse { source, .. } => {
-                (at.child("rule"), format!("compilation failed: {source}"))
-            }
-            CompilationError::MessageExpressionParse { source, .. } => {
-                let why = format!("messageExpression compilation failed: {source}");
-                (at.child("messageExpression"), why)
-            }
-            other => (at.child("rule"), other.to_string()),
-        };
-        errors.push(FieldError::invalid(&at, rule, why));
+        match outcome {
+            Ok(_) => look(&rule, schema, place, &at, errors, costs),
+            Err(e) => errors.push(unparsed(e, &at, rule)),
+        }
     }
     let empty = Value::Null;
     let mut names: Vec<&String> = node.properties.keys().collect();
     names.sort();
+    let atomic = schema.get("x-kubernetes-map-type").is_some_and(|t| t == "atomic");
     for name in names {
         let below = schema.get("properties").and_then(|p| p.get(name)).unwrap_or(&empty);
-        walk(&node.properties[name], below, &path.child("properties").key(name), errors);
+        let at = place.below(place.path.child("properties").key(name), 1.0, atomic);
+        walk(&node.properties[name], below, &at, errors, costs);
     }
-    for (key, below) in [("items", &node.items), ("additionalProperties", &node.additional_properties)] {
+    let keyed = schema.get("x-kubernetes-list-type").is_some_and(|t| t == "map");
+    for (key, below, torn) in
+        [("items", &node.items, !keyed), ("additionalProperties", &node.additional_properties, atomic)]
+    {
         if let Some(below) = below {
-            walk(below, schema.get(key).unwrap_or(&empty), &path.child(key), errors);
+            let at = place.below(place.path.child(key), types::most(schema), torn);
+            walk(below, schema.get(key).unwrap_or(&empty), &at, errors, costs);
         }
     }
+}
+
+/// The fault of a rule that doesn't parse.
+fn unparsed(e: &CompilationError, at: &FieldPath, rule: Value) -> FieldError {
+    // The compiler of upstream indents the lines below its sentence.
+    let shown = |source: &dyn std::fmt::Display| source.to_string().replace("\n|", "\n |");
+    let (at, why) = match e {
+        CompilationError::Parse { source, .. } => {
+            (at.child("rule"), format!("compilation failed: {}", shown(source)))
+        }
+        CompilationError::MessageExpressionParse { source, .. } => {
+            let why = format!("messageExpression compilation failed: {}", shown(source));
+            (at.child("messageExpression"), why)
+        }
+        other => (at.child("rule"), other.to_string()),
+    };
+    FieldError::invalid(&at, rule, why)
+}
+
+/// What can be said of a rule that parses.
+fn look(
+    rule: &Value,
+    schema: &Value,
+    place: &Place,
+    at: &FieldPath,
+    errors: &mut Vec<FieldError>,
+    costs: &mut Vec<(FieldPath, f64)>,
+) {
+    let text = |key: &str| rule.get(key).and_then(Value::as_str).unwrap_or_default();
+    let field_path = text("fieldPath");
+    if !field_path.is_empty() && !types::is_field_path(field_path, schema) {
+        errors.push(FieldError::invalid(&at.child("fieldPath"), field_path, "must be a valid path"));
+    }
+    if let Some(found) = types::look(text("rule"), schema, types::Wanted::Truth) {
+        let faults = found.faults.into_iter();
+        errors.extend(faults.map(|why| FieldError::invalid(&at.child("rule"), rule.clone(), why)));
+        let cost = found.cost * place.times;
+        if cost > types::RULE_COST_MAX {
+            let factor = factor(cost, types::RULE_COST_MAX);
+            let why = format!("estimated rule cost exceeds budget by {factor}");
+            errors.push(FieldError::forbidden(&at.child("rule"), why));
+        }
+        costs.push((at.child("rule"), cost));
+        if let Some(torn) = place.torn.as_ref().filter(|_| found.uses_old) {
+            let why =
+                format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {torn}");
+            errors.push(FieldError::invalid(&at.child("rule"), text("rule"), why));
+        }
+    }
+    let message = text("messageExpression");
+    if let Some(found) = types::look(message, schema, types::Wanted::Text).filter(|_| !message.is_empty()) {
+        let prefixed =
+            |why: String| why.replace("compilation failed", "messageExpression compilation failed");
+        let faults = found.faults.into_iter().map(prefixed);
+        errors
+            .extend(faults.map(|why| FieldError::invalid(&at.child("messageExpression"), rule.clone(), why)));
+    }
+}
+
+/// By how much a cost is too high, and what to do.
+fn factor(cost: f64, budget: f64) -> String {
+    let factor = cost / budget;
+    let text = match factor > 100.0 {
+        true => "more than 100x".to_owned(),
+        false => format!("{factor:.1}x"),
+    };
+    format!(
+        "factor of {text} (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, \
+         maps, and strings are declared)"
+    )
+}
+
+/// The rules together are too much: those that cost the most are named.
+fn total_cost(path: &FieldPath, costs: &[(FieldPath, f64)], errors: &mut Vec<FieldError>) {
+    const NAMED: usize = 4;
+    let mut dearest: Vec<&(FieldPath, f64)> =
+        costs.iter().filter(|(_, c)| *c > types::RULE_COST_MAX).collect();
+    dearest.sort_by(|a, b| b.1.total_cmp(&a.1));
+    for (at, _) in dearest.into_iter().take(NAMED) {
+        let why = "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema";
+        errors.push(FieldError::forbidden(at, why));
+    }
+    let total: f64 = costs.iter().map(|(_, cost)| cost).sum();
+    let why = format!(
+        "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by {}",
+        factor(total, types::SCHEMA_COST_MAX)
+    );
+    errors.push(FieldError::forbidden(path, why));
 }
 
 fn fault(e: &ValidationError, object: &Value) -> FieldError {

@@ -150,7 +150,7 @@ mod tests {
             json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
                 "n": {"type": "integer", "default": "x"}, "o": {"type": "object", "default": {"z": 1}, "properties": {"a": {"type": "string"}}}}}}}),
             expect![[r#"
-                s.properties[spec].properties[n].default: Invalid value: "string": s.properties[spec].properties[n].default in body must be of type integer: "string"
+                s.properties[spec].properties[n].default: Invalid value: "string":  in body must be of type integer: "string"
                 s.properties[spec].properties[o].default: Invalid value: {"z":1}: must not have unknown fields"#]],
         );
     }

@@ -42,9 +42,8 @@ fn one(schema: &Value, default: &Value, path: &FieldPath, errors: &mut Vec<Field
     }
     for mut e in validate(&schema, default) {
         let below = e.path.as_str();
-        let full = if below.is_empty() { path.clone() } else { path.child(below) };
-        e.detail = e.detail.replacen(&format!("{below} in body"), &format!("{full} in body"), 1);
-        e.path = full;
+        // In the sentence upstream names the place within the default only.
+        e.path = if below.is_empty() { path.clone() } else { path.child(below) };
         errors.push(e);
     }
 }
