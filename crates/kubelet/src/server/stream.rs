@@ -99,6 +99,17 @@ pub(crate) async fn attach(
     }
 }
 
+/// The ports that clients of WebSocket channels name in the query (cri-streaming `NewV4Options`).
+fn ports(q: &Query) -> Result<Vec<i32>, String> {
+    let named = ["port", "ports"].iter().flat_map(|n| q.all(n)).collect::<Vec<_>>();
+    let port = |p: &str| match p.parse::<u16>() {
+        Ok(0) => Err(format!("port {p:?} must be > 0")),
+        Ok(port) => Ok(i32::from(port)),
+        Err(_) => Err(format!("unable to parse {p:?} as a port")),
+    };
+    named.iter().flat_map(|p| p.split(',')).map(port).collect()
+}
+
 /// `/portForward`.
 pub(crate) async fn port_forward(
     ctx: &Arc<Context>,
@@ -110,9 +121,11 @@ pub(crate) async fn port_forward(
     let Some(sandbox) = h.observed.ready_sandbox() else {
         return text(500, &format!("failed to find sandbox for pod {:?}", podspec::full_name(&h.pod)));
     };
-    let names = ["port", "ports"];
-    let ports = names.iter().flat_map(|n| q.all(n)).filter_map(|p| p.parse().ok()).collect();
-    let request = PortForwardRequest { pod_sandbox_id: sandbox.id.clone(), port: ports };
+    let port = match ports(q) {
+        Ok(port) => port,
+        Err(e) => return text(400, &e),
+    };
+    let request = PortForwardRequest { pod_sandbox_id: sandbox.id.clone(), port };
     match ctx.runtime.port_forward(request).await {
         Ok(a) => tie(r, &a.url).await,
         Err(e) => text(500, &e.to_string()),

@@ -1,4 +1,5 @@
-//! Port-forward over SPDY: pairs of an error and a data stream, each pair one connection into the pod.
+//! Port-forward: pairs of an error and a data stream, each pair one connection into the pod. SPDY opens a pair for each
+//! connection; WebSocket channels are one pair for each port that the request names.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,14 +13,21 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::session::DEPTH;
 use super::spdy::{Event, Reader, Writer};
-use super::websocket_session::Connection;
+use super::websocket::{self, Channels, Message};
+use super::websocket_session::{CLOSE_LIMIT, Connection, TUNNEL_PROTOCOL};
 use crate::sys;
 
 /// The protocol's name in `X-Stream-Protocol-Version`.
 pub(crate) const PROTOCOL: &str = "portforward.k8s.io";
+/// Its protocols over WebSocket, best first: SPDY's frames, or channels (cri-streaming `portforward/websocket.go`).
+pub(crate) const WEBSOCKET_PROTOCOLS: [&str; 3] =
+    [TUNNEL_PROTOCOL, "v4.channel.k8s.io", "v4.base64.channel.k8s.io"];
+/// Ports of one request over channels: two channels each, and a digit for each in base64.
+const PORT_LIMIT: usize = 64;
 /// Pairs of streams on one connection.
 const PAIR_LIMIT: usize = 1024;
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
@@ -42,6 +50,8 @@ enum Command {
     Data(u32, Bytes),
     Finish(u32),
     Reset(u32),
+    /// WebSocket's answer to a ping.
+    Pong(Bytes),
 }
 
 /// The two streams of one connection, while the second is awaited.
@@ -58,6 +68,8 @@ struct Forwarder {
     commands: mpsc::Sender<Command>,
     pairs: HashMap<String, Pair>,
     open: HashMap<u32, mpsc::Sender<Bytes>>,
+    /// The connections; they end with this.
+    tasks: JoinSet<()>,
 }
 
 /// Carries port-forward connections until the client leaves.
@@ -65,10 +77,97 @@ pub(crate) async fn serve<C: Connection>(connection: C, target: Target) {
     let (read, write) = tokio::io::split(connection);
     let (commands, command_box) = mpsc::channel(DEPTH);
     let writing = tokio::spawn(write_client(write, command_box));
-    let mut forwarder = Forwarder { target, commands, pairs: HashMap::new(), open: HashMap::new() };
+    let (pairs, open, tasks) = Default::default();
+    let mut forwarder = Forwarder { target, commands, pairs, open, tasks };
     forwarder.read(Reader::new(read)).await;
+    // The client is gone: what still runs would wait for a pod that may never close.
     drop(forwarder);
     let _ = writing.await;
+}
+
+/// What can be forwarded over channels.
+pub(crate) fn check_ports(ports: &[i32]) -> Result<(), &'static str> {
+    match ports.len() {
+        0 => Err("query parameter \"port\" is required"),
+        1..=PORT_LIMIT => Ok(()),
+        _ => Err("too many ports in one request; forward the rest in another one"),
+    }
+}
+
+/// Carries one connection to each port over WebSocket channels: 2n for data, 2n+1 for errors. Each channel begins with
+/// its port, little end first.
+pub(crate) async fn serve_channels<C: Connection>(stream: C, target: Target, ports: &[i32], protocol: &str) {
+    let (read, write) = tokio::io::split(stream);
+    let (commands, command_box) = mpsc::channel(DEPTH);
+    let channels = Channels::of(protocol);
+    let mut writing = tokio::spawn(write_channels(write, channels, command_box));
+    let (mut open, mut tasks) = (Vec::new(), JoinSet::new());
+    for (data, port) in (0..).step_by(2).zip(ports.iter().filter_map(|p| u16::try_from(*p).ok())) {
+        for channel in [data, data + 1] {
+            let _ = commands.send(Command::Data(channel, port.to_le_bytes().to_vec().into())).await;
+        }
+        let (sender, receiver) = mpsc::channel(DEPTH);
+        open.push(sender);
+        tasks.spawn(connection(target.clone(), port, (data, data + 1), receiver, commands.clone()));
+    }
+    let commands = { commands }.downgrade();
+    let reading = read_channels(websocket::Reader::new(read), channels, open, commands);
+    tokio::pin!(reading);
+    tokio::select! {
+        () = &mut reading => {
+            tasks.shutdown().await;
+            let _ = writing.await;
+        }
+        // All connections are over, and the client was told so; its own close is awaited.
+        _ = &mut writing => drop(tokio::time::timeout(CLOSE_LIMIT, reading).await),
+    }
+}
+
+async fn read_channels<C: Connection>(
+    mut reader: websocket::Reader<ReadHalf<C>>,
+    channels: Channels,
+    open: Vec<mpsc::Sender<Bytes>>,
+    commands: mpsc::WeakSender<Command>,
+) {
+    loop {
+        match reader.next().await {
+            Ok(Message::Data(message)) => {
+                let Some((channel, bytes)) = channels.split(message) else { continue };
+                let pair =
+                    open.get(usize::from(channel / 2)).filter(|_| channel % 2 == 0 && !bytes.is_empty());
+                if let Some(connection) = pair {
+                    // Refused when the pod has closed this one; others may go on.
+                    let _ = connection.send(bytes).await;
+                }
+            }
+            Ok(Message::Ping(payload)) => {
+                if let Some(commands) = commands.upgrade() {
+                    let _ = commands.send(Command::Pong(payload)).await;
+                }
+            }
+            Ok(Message::Close) | Err(_) => return,
+        }
+    }
+}
+
+async fn write_channels<C: Connection>(
+    mut write: WriteHalf<C>,
+    channels: Channels,
+    mut commands: mpsc::Receiver<Command>,
+) -> io::Result<()> {
+    while let Some(command) = commands.recv().await {
+        let frame = match command {
+            Command::Data(channel, bytes) => {
+                channels.message(u8::try_from(channel).unwrap_or(u8::MAX), &bytes)
+            }
+            Command::Pong(payload) => websocket::pong(&payload),
+            // A single channel can't be closed; the connection ends when all are done.
+            Command::Reply(_) | Command::Ping(_) | Command::Finish(_) | Command::Reset(_) => continue,
+        };
+        write.write_all(&frame).await?;
+    }
+    write.write_all(&websocket::close()).await?;
+    write.flush().await
 }
 
 impl Forwarder {
@@ -122,13 +221,9 @@ impl Forwarder {
             self.pairs.remove(&id);
             let (sender, receiver) = mpsc::channel(DEPTH);
             self.open.insert(data, sender);
-            tokio::spawn(connection(
-                self.target.clone(),
-                port,
-                (data, error),
-                receiver,
-                self.commands.clone(),
-            ));
+            while self.tasks.try_join_next().is_some() {}
+            let (target, commands) = (self.target.clone(), self.commands.clone());
+            self.tasks.spawn(connection(target, port, (data, error), receiver, commands));
         }
     }
 }
@@ -145,9 +240,10 @@ async fn connection(
         Ok(stream) => {
             let (read, write) = stream.into_split();
             // The pod's end ends the connection; the client's end only its half.
-            let inward = tokio::spawn(copy_in(from_client, write));
-            copy_out(read, data, &commands).await;
-            inward.abort();
+            tokio::select! {
+                () = copy_out(read, data, &commands) => {}
+                () = async { copy_in(from_client, write).await; std::future::pending().await } => {}
+            }
         }
         Err(reason) => {
             let message =
@@ -219,6 +315,7 @@ async fn write_client<C: Connection>(
             Command::Data(stream, bytes) => Writer::data(stream, &bytes, false),
             Command::Finish(stream) => Writer::data(stream, &[], true),
             Command::Reset(stream) => Writer::reset(stream),
+            Command::Pong(_) => continue,
         };
         write.write_all(&frame).await?;
     }

@@ -31,9 +31,8 @@ pub(crate) struct StreamServer {
 /// How the client wants to speak, and the name of the protocol that was chosen.
 #[derive(Debug, PartialEq, Eq)]
 enum Chosen {
+    /// Channels; without a name if the client offered none.
     WebSocket(&'static str),
-    /// WebSocket without a named protocol: channels, errors in plain text.
-    BareWebSocket,
     Tunnel,
     Spdy(&'static str),
 }
@@ -110,7 +109,12 @@ impl StreamServer {
                 Ok(target) if chosen == Chosen::Tunnel => {
                     forward::serve(websocket_session::tunnel(connection), target).await;
                 }
-                Ok(target) => forward::serve(connection, target).await,
+                Ok(target) => match chosen {
+                    Chosen::WebSocket(protocol) => {
+                        forward::serve_channels(connection, target, &request.port, protocol).await;
+                    }
+                    _ => forward::serve(connection, target).await,
+                },
                 Err(error) => tracing::debug!(%error, "no port-forward"),
             },
         }
@@ -149,10 +153,9 @@ async fn carry<F: Future<Output = ()>>(
         Chosen::Spdy(protocol) => {
             spdy_session::serve(connection, wanted, protocol != "v4.channel.k8s.io", session).await;
         }
-        Chosen::WebSocket(protocol) => {
-            websocket_session::serve(connection, protocol == "channel.k8s.io", session).await;
-        }
-        Chosen::BareWebSocket | Chosen::Tunnel => websocket_session::serve(connection, true, session).await,
+        Chosen::WebSocket(protocol) => websocket_session::serve(connection, protocol, session).await,
+        // Only for port-forwards.
+        Chosen::Tunnel => {}
     }
 }
 
@@ -167,8 +170,7 @@ fn choose(headers: &HeaderMap, streamed: &Streamed) -> Result<(Chosen, Answer), 
     }
     let forwards = matches!(streamed, Streamed::PortForward(_));
     if has(UPGRADE, "websocket") {
-        return choose_websocket(headers, forwards)
-            .ok_or_else(|| bad("no supported WebSocket protocol was offered"));
+        return choose_websocket(headers, streamed).map_err(bad);
     }
     if !has(UPGRADE, "spdy/3.1") {
         return Err(bad("unable to upgrade: expected SPDY/3.1 or websocket"));
@@ -188,29 +190,30 @@ fn choose(headers: &HeaderMap, streamed: &Streamed) -> Result<(Chosen, Answer), 
     Ok((Chosen::Spdy(chosen), answer))
 }
 
-fn choose_websocket(headers: &HeaderMap, forwards: bool) -> Option<(Chosen, Answer)> {
-    let key = headers.get("sec-websocket-key")?.to_str().ok()?;
+fn choose_websocket(headers: &HeaderMap, streamed: &Streamed) -> Result<(Chosen, Answer), &'static str> {
+    let key = headers.get("sec-websocket-key").and_then(|k| k.to_str().ok());
+    let key = key.ok_or("a WebSocket request needs a Sec-WebSocket-Key")?;
     let offered: Vec<_> = words(headers, WEBSOCKET_PROTOCOL).collect();
-    let chosen = match (forwards, offered.is_empty()) {
-        (true, _) => offered.contains(&TUNNEL_PROTOCOL).then_some(Chosen::Tunnel)?,
-        (false, true) => Chosen::BareWebSocket,
-        (false, false) => {
-            let best = websocket_session::PROTOCOLS.into_iter().find(|p| offered.contains(p));
-            Chosen::WebSocket(best?)
-        }
+    let supported: &[&'static str] = match streamed {
+        Streamed::PortForward(_) => &forward::WEBSOCKET_PROTOCOLS,
+        Streamed::Exec { .. } | Streamed::Attach(_) => &websocket_session::PROTOCOLS,
     };
-    let mut answer = switch("websocket");
-    let protocol = match chosen {
-        Chosen::WebSocket(protocol) => Some(protocol),
-        Chosen::Tunnel => Some(TUNNEL_PROTOCOL),
-        Chosen::BareWebSocket | Chosen::Spdy(_) => None,
+    let chosen = match supported.iter().find(|p| offered.contains(p)) {
+        Some(protocol) => protocol,
+        None if offered.is_empty() => "",
+        None => return Err("no supported WebSocket protocol was offered"),
     };
-    if let Some(protocol) = protocol {
-        answer.headers_mut().insert(WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+    if let (Streamed::PortForward(request), true) = (streamed, chosen != TUNNEL_PROTOCOL) {
+        forward::check_ports(&request.port)?;
     }
-    let accept = HeaderValue::from_str(&websocket::accept_key(key)).ok()?;
+    let mut answer = switch("websocket");
+    if !chosen.is_empty() {
+        answer.headers_mut().insert(WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
+    }
+    let accept = HeaderValue::from_str(&websocket::accept_key(key)).map_err(|_| "the key is no text")?;
     answer.headers_mut().insert("sec-websocket-accept", accept);
-    Some((chosen, answer))
+    let chosen = if chosen == TUNNEL_PROTOCOL { Chosen::Tunnel } else { Chosen::WebSocket(chosen) };
+    Ok((chosen, answer))
 }
 
 fn words<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
@@ -257,7 +260,12 @@ mod tests {
         );
         assert_eq!(check(&with("SPDY/3.1+portforward.k8s.io"), forward()), "Tunnel");
         assert_eq!(check(&with("v5.channel.k8s.io"), forward()), "400 Bad Request");
-        assert_eq!(check(&websocket, attach()), "BareWebSocket");
+        assert_eq!(check(&with("v4.channel.k8s.io"), forward()), "400 Bad Request", "it needs ports");
+        let with_ports =
+            Streamed::PortForward(cri::PortForwardRequest { port: vec![80], ..Default::default() });
+        let old = "v5.channel.k8s.io,v4.channel.k8s.io";
+        assert_eq!(check(&with(old), with_ports), "WebSocket(\"v4.channel.k8s.io\")");
+        assert_eq!(check(&websocket, attach()), "WebSocket(\"\")");
         let spdy = [
             ("connection", "Upgrade"),
             ("upgrade", "SPDY/3.1"),

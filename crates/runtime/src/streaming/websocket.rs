@@ -3,7 +3,8 @@
 use std::io;
 
 use base64::Engine;
-use bytes::Bytes;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// The largest message that a client may send.
@@ -36,12 +37,45 @@ pub(crate) fn accept_key(key: &str) -> String {
     const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     let digest =
         ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{MAGIC}").as_bytes());
-    base64::engine::general_purpose::STANDARD.encode(digest)
+    BASE64.encode(digest)
 }
 
-/// One message of binary data, given in two parts so that a channel number needs no copy of the payload first.
-pub(crate) fn binary(head: &[u8], payload: &[u8]) -> Vec<u8> {
-    frame(BINARY, head, payload)
+/// One message of binary data.
+pub(crate) fn binary(payload: &[u8]) -> Vec<u8> {
+    frame(BINARY, &[], payload)
+}
+
+/// How messages carry the number of their channel (k8s.io/streaming `wsstream`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Channels {
+    /// One byte in front of the data.
+    Binary,
+    /// One digit in front of the data in base64, as text: for clients that can't send bytes.
+    Base64,
+}
+
+impl Channels {
+    /// What a named protocol means.
+    pub(crate) fn of(protocol: &str) -> Self {
+        if protocol.contains("base64") { Self::Base64 } else { Self::Binary }
+    }
+
+    /// A message on a channel.
+    pub(crate) fn message(self, channel: u8, payload: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Binary => frame(BINARY, &[channel], payload),
+            Self::Base64 => frame(TEXT, &[b'0' + channel], BASE64.encode(payload).as_bytes()),
+        }
+    }
+
+    /// A message's channel and data; none if it has no channel, or isn't base64.
+    pub(crate) fn split(self, mut message: Bytes) -> Option<(u8, Bytes)> {
+        let channel = message.try_get_u8().ok()?;
+        match self {
+            Self::Binary => Some((channel, message)),
+            Self::Base64 => Some((channel.checked_sub(b'0')?, BASE64.decode(message).ok()?.into())),
+        }
+    }
 }
 
 /// The answer to a ping.
@@ -173,8 +207,22 @@ mod tests {
     }
 
     #[test]
+    fn channels_are_bytes_or_digits() {
+        let text = Channels::of("v4.base64.channel.k8s.io");
+        assert_eq!(text.message(2, b"hello"), b"\x81\x092aGVsbG8=");
+        assert_eq!(text.split("0aGVsbG8=".into()), Some((0, "hello".into())));
+        assert_eq!(
+            [text.split("0?".into()), text.split("\0aGVsbG8=".into()), text.split("".into())],
+            [const { None }; 3]
+        );
+        let bytes = Channels::of("v4.channel.k8s.io");
+        assert_eq!(bytes.message(2, b"hello"), b"\x82\x06\x02hello");
+        assert_eq!(bytes.split("\0hello".into()), Some((0, "hello".into())));
+    }
+
+    #[test]
     fn lengths_take_as_many_bytes_as_they_need() {
-        let heads = [5, 300, 70_000].map(|n| binary(&[1], &vec![0; n - 1])[..4].to_vec());
+        let heads = [5, 300, 70_000].map(|n| Channels::Binary.message(1, &vec![0; n - 1])[..4].to_vec());
         assert_eq!(heads, [vec![0x82, 5, 1, 0], vec![0x82, 126, 1, 44], vec![0x82, 127, 0, 0]]);
     }
 }

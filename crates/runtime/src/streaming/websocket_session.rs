@@ -3,12 +3,12 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 
 use super::session::{DEPTH, Input, Output, Pipes, Size};
-use super::websocket::{Message, Reader, binary, close, pong};
+use super::websocket::{Channels, Message, Reader, binary, close, pong};
 use crate::logs::Stream;
 
 const STDIN: u8 = 0;
@@ -20,12 +20,18 @@ const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
 
 /// How long the client may take to answer our close.
-const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// What the tunnel holds in each direction.
 const TUNNEL_BUFFER: usize = 64 * 1024;
 
 /// The protocols for exec and attach, best first.
-pub(crate) const PROTOCOLS: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"];
+pub(crate) const PROTOCOLS: [&str; 5] = [
+    "v5.channel.k8s.io",
+    "v4.channel.k8s.io",
+    "v4.base64.channel.k8s.io",
+    "channel.k8s.io",
+    "base64.channel.k8s.io",
+];
 /// SPDY's frames in WebSocket messages.
 pub(crate) const TUNNEL_PROTOCOL: &str = "SPDY/3.1+portforward.k8s.io";
 
@@ -33,17 +39,21 @@ pub(crate) const TUNNEL_PROTOCOL: &str = "SPDY/3.1+portforward.k8s.io";
 pub(crate) trait Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection for T {}
 
-/// Carries one session. `session` gets the two directions, and has ended when its future has.
+/// Carries one session in a protocol of [`PROTOCOLS`], or in none. `session` gets the two directions, and has ended
+/// when its future has.
 pub(crate) async fn serve<C: Connection, F: Future<Output = ()>>(
     connection: C,
-    bare_errors: bool,
+    protocol: &str,
     session: impl FnOnce(Pipes) -> F,
 ) {
     let (read, write) = tokio::io::split(connection);
     let (to_session, input) = mpsc::channel(DEPTH);
     let (output, from_session) = mpsc::channel(DEPTH);
-    let mut reading = tokio::spawn(read_client(Reader::new(read), to_session, output.downgrade()));
-    let writing = tokio::spawn(write_client(write, from_session, bare_errors));
+    let channels = Channels::of(protocol);
+    // Before v4, the error channel held text.
+    let bare_errors = !protocol.starts_with('v');
+    let mut reading = tokio::spawn(read_client(Reader::new(read), channels, to_session, output.downgrade()));
+    let writing = tokio::spawn(write_client(write, channels, from_session, bare_errors));
     session(Pipes { input, output }).await;
     // All senders are gone now, so the writer says goodbye; then the client's own close is awaited.
     let _ = writing.await;
@@ -54,6 +64,7 @@ pub(crate) async fn serve<C: Connection, F: Future<Output = ()>>(
 
 async fn read_client<C: Connection>(
     mut reader: Reader<ReadHalf<C>>,
+    channels: Channels,
     session: mpsc::Sender<Input>,
     output: mpsc::WeakSender<Output>,
 ) {
@@ -68,7 +79,7 @@ async fn read_client<C: Connection>(
             }
             Ok(Message::Close) | Err(_) => return,
         };
-        let Some(event) = event(message) else { continue };
+        let Some(event) = channels.split(message).and_then(event) else { continue };
         if session.send(event).await.is_err() {
             // The session is over; what is left is to hear the client's close.
             while matches!(reader.next().await, Ok(Message::Data(_) | Message::Ping(_))) {}
@@ -77,11 +88,8 @@ async fn read_client<C: Connection>(
     }
 }
 
-fn event(mut message: Bytes) -> Option<Input> {
-    if message.is_empty() {
-        return None;
-    }
-    match message.get_u8() {
+fn event((channel, message): (u8, Bytes)) -> Option<Input> {
+    match channel {
         STDIN if message.is_empty() => None,
         STDIN => Some(Input::Stdin(message)),
         RESIZE => serde_json::from_slice::<Size>(&message).ok().map(Input::Resize),
@@ -92,20 +100,21 @@ fn event(mut message: Bytes) -> Option<Input> {
 
 async fn write_client<C: Connection>(
     mut write: WriteHalf<C>,
+    channels: Channels,
     mut output: mpsc::Receiver<Output>,
     bare_errors: bool,
 ) -> io::Result<()> {
     // An empty message tells the client that the connection stands.
-    write.write_all(&binary(&[STDOUT], &[])).await?;
+    write.write_all(&channels.message(STDOUT, &[])).await?;
     while let Some(output) = output.recv().await {
         let frame = match output {
-            Output::Data(Stream::Stdout, bytes) => binary(&[STDOUT], &bytes),
-            Output::Data(Stream::Stderr, bytes) => binary(&[STDERR], &bytes),
+            Output::Data(Stream::Stdout, bytes) => channels.message(STDOUT, &bytes),
+            Output::Data(Stream::Stderr, bytes) => channels.message(STDERR, &bytes),
             Output::End(end) if bare_errors => match end.message() {
-                Some(message) => binary(&[ERROR], message.as_bytes()),
+                Some(message) => channels.message(ERROR, message.as_bytes()),
                 None => continue,
             },
-            Output::End(end) => binary(&[ERROR], end.status().as_bytes()),
+            Output::End(end) => channels.message(ERROR, end.status().as_bytes()),
             Output::Pong(payload) => pong(&payload),
         };
         write.write_all(&frame).await?;
@@ -157,7 +166,7 @@ async fn tunnel_out<C: Connection>(
     loop {
         let frame = tokio::select! {
             read = inner.read(&mut buffer) => match read {
-                Ok(length @ 1..) => binary(&[], &buffer[..length]),
+                Ok(length @ 1..) => binary(&buffer[..length]),
                 _ => break,
             },
             Some(payload) = pongs.recv() => pong(&payload),
