@@ -1,10 +1,11 @@
 //! Image names, the pull policy that follows from them, and credentials for registries
 //! (`pkg/util/parsers`, `pkg/credentialprovider`).
 
+use super::pulled::SecretSource;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cri::AuthConfig;
-use std::collections::BTreeMap;
+use k8s_openapi::api::core::v1::Secret;
 
 /// Longest image name before its tag (`distribution/reference`).
 const NAME_MAX: usize = 255;
@@ -86,10 +87,19 @@ pub fn default_policy(image: &str) -> &'static str {
     }
 }
 
+/// Credentials, and the secret that they come from.
+#[derive(Clone, Debug, Default)]
+pub struct Credential {
+    /// What the registry is shown.
+    pub auth: AuthConfig,
+    /// Where it comes from.
+    pub source: SecretSource,
+}
+
 /// Credentials by registry, as pull secrets hold them.
 #[derive(Clone, Debug, Default)]
 pub struct Keyring {
-    entries: Vec<(String, AuthConfig)>,
+    entries: Vec<(String, Credential)>,
 }
 
 fn auth_of(v: &serde_json::Value) -> Option<AuthConfig> {
@@ -112,23 +122,33 @@ fn auth_of(v: &serde_json::Value) -> Option<AuthConfig> {
 
 impl Keyring {
     /// Adds what a secret of type `kubernetes.io/dockerconfigjson` or `kubernetes.io/dockercfg` holds. Entries
-    /// that can't be read are left out: the pull goes on without them, as upstream's does.
-    pub fn add_secret(&mut self, data: &BTreeMap<String, k8s_openapi::ByteString>) {
+    /// that can't be read are left out: the pull goes on without them, as upstream's does. `hash` makes of
+    /// credentials what may be kept of them.
+    pub fn add_secret(&mut self, secret: &Secret, hash: impl Fn(&str) -> String) {
+        let Some(data) = &secret.data else { return };
         let json = |key: &str| serde_json::from_slice::<serde_json::Value>(&data.get(key)?.0).ok();
         let auths = match json(".dockerconfigjson") {
             Some(v) => v.get("auths").cloned(),
             None => json(".dockercfg"),
         };
         for (registry, v) in auths.as_ref().and_then(serde_json::Value::as_object).into_iter().flatten() {
-            if let Some(auth) = auth_of(v) {
-                self.entries.push((normal(registry), auth));
-            }
+            let Some(auth) = auth_of(v) else { continue };
+            let meta = &secret.metadata;
+            let text = |s: &Option<String>| s.clone().unwrap_or_default();
+            let shown = [&auth.username, &auth.password, &auth.identity_token, &auth.registry_token];
+            let source = SecretSource {
+                uid: text(&meta.uid),
+                namespace: text(&meta.namespace),
+                name: text(&meta.name),
+                credential_hash: hash(&format!("{shown:?}")),
+            };
+            self.entries.push((normal(registry), Credential { auth, source }));
         }
         self.entries.sort_by_key(|e| std::cmp::Reverse(e.0.len()));
     }
 
     /// The credentials for an image, the most specific first.
-    pub fn lookup(&self, image: &str) -> Vec<AuthConfig> {
+    pub fn lookup(&self, image: &str) -> Vec<Credential> {
         let Ok(name) = parse(image) else { return Vec::new() };
         let fits = |entry: &str| {
             let (host, path) = entry.split_once('/').unwrap_or((entry, ""));
@@ -186,10 +206,11 @@ mod tests {
     fn a_pull_secret_serves_the_registries_that_it_names() {
         let json = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"dTpw"},
             "*.example.com":{"username":"a","password":"b"},"bad":{"auth":"!"}}}"#;
-        let secret = BTreeMap::from([(".dockerconfigjson".to_owned(), k8s_openapi::ByteString(json.into()))]);
+        let data = [(".dockerconfigjson".to_owned(), k8s_openapi::ByteString(json.into()))];
         let mut k = Keyring::default();
-        k.add_secret(&secret);
-        let users = |i: &str| k.lookup(i).iter().map(|a| a.username.clone()).collect::<Vec<_>>();
+        k.add_secret(&Secret { data: Some(data.into()), ..Secret::default() }, str::to_owned);
+        assert_eq!(k.lookup("busybox")[0].source.credential_hash, r#"["u", "p", "", ""]"#);
+        let users = |i: &str| k.lookup(i).iter().map(|c| c.auth.username.clone()).collect::<Vec<_>>();
         assert_eq!(users("busybox"), ["u"]);
         assert_eq!(users("r.example.com/x"), ["a"]);
         assert!(users("r.a.example.com/x").is_empty());

@@ -22,6 +22,7 @@ pub mod phase;
 pub mod podspec;
 pub mod probe;
 pub mod probing;
+pub mod pulled;
 pub mod qos;
 pub mod resize;
 pub mod resources;

@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use super::objects::Objects;
+use super::pulled::Pulled;
 use super::tell::Teller;
 use super::watched::Watched;
 use super::worker::Message;
@@ -48,6 +49,8 @@ pub(crate) struct Context {
     pub teller: Teller,
     /// The ConfigMaps and Secrets that volumes show.
     pub watched: Arc<Watched>,
+    /// Who pulled which image.
+    pub pulled: Pulled,
     /// The node as the API has it.
     pub node: watch::Sender<Arc<Node>>,
     /// Whether the node is short of memory.
@@ -87,6 +90,7 @@ impl Context {
         let watched = Watched::new(client.clone());
         let (pods, image_users) = (Mutex::new(HashMap::new()), Mutex::default());
         Self {
+            pulled: Pulled::new(&config.root),
             config,
             client,
             runtime,

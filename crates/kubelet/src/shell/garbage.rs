@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How often to look for leftovers of pods.
 const PODS_PERIOD: Duration = Duration::from_secs(60);
@@ -93,6 +93,7 @@ async fn collect_images(
     seen: &mut BTreeMap<String, (Instant, Instant)>,
     sweep: bool,
 ) -> Result<(), String> {
+    let listed = SystemTime::now();
     let list =
         ctx.runtime.list_images(ListImagesRequest { filter: None }).await.map_err(|e| e.to_string())?;
     let used: HashSet<String> = {
@@ -103,6 +104,7 @@ async fn collect_images(
     let at = Instant::now();
     let present: BTreeSet<String> = list.images.iter().map(|i| i.id.clone()).collect();
     seen.retain(|id, _| present.contains(id));
+    ctx.pulled.forget_absent(&present, listed);
     for i in &list.images {
         let names = i.repo_tags.iter().chain(&i.repo_digests).chain([&i.id]);
         let in_use = i.pinned || names.into_iter().any(|n| used.contains(n));

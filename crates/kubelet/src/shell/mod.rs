@@ -17,6 +17,7 @@ mod pleg;
 mod pressure;
 mod probe;
 mod pull;
+mod pulled;
 mod start;
 mod tell;
 mod watched;

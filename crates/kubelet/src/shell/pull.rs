@@ -1,10 +1,12 @@
 //! Sees that an image is on the node (`pkg/kubelet/images/image_manager.go`).
 
 use super::Context;
+use super::pulled::sha256;
 use crate::core::backoff::go_duration;
 use crate::core::downward::go_quote;
-use crate::core::images::{self, Keyring};
+use crate::core::images::{self, Credential, Keyring};
 use crate::core::ops::{LOOK_ONLY, STILL_ABSENT};
+use crate::core::pulled::{Access, SecretSource};
 use crate::core::{Failure, Note, podspec};
 use cri::{AuthConfig, CriError, ImageSpec, ImageStatusRequest, PullImageRequest};
 use jiff::SignedDuration;
@@ -59,7 +61,11 @@ pub(crate) async fn ensure(
             tell(Note::warning("Failed", "Error: ImageInspectError"));
             failure("ImageInspectError", message)
         })?;
-        if let Some(id) = found {
+        let usable = match found {
+            Some(id) if may_use(ctx, pod, &full, &id).await => Some(id),
+            _ => None,
+        };
+        if let Some(id) = usable {
             let message =
                 format!("Container image {quoted} already present on machine and can be accessed by the pod");
             tell(Note::normal("Pulled", message));
@@ -78,8 +84,7 @@ pub(crate) async fn ensure(
     tell(Note::normal("Pulling", format!("Pulling image {quoted}")));
     let start = Instant::now();
     match pull(ctx, pod, &full).await {
-        Ok(reference) => {
-            let (id, size) = describe(ctx, &full, reference).await;
+        Ok((id, size)) => {
             let took = i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX);
             let took = go_duration(SignedDuration::from_millis(took));
             let message = format!(
@@ -93,6 +98,25 @@ pub(crate) async fn ensure(
             let f = explain(image, &e);
             tell(Note::warning("Failed", format!("Error: {}", f.reason)));
             Err(f)
+        }
+    }
+}
+
+/// Whether the pod may use an image that is there without asking the registry (`MustAttemptImagePull`).
+async fn may_use(ctx: &Arc<Context>, pod: &Arc<Pod>, image: &str, id: &str) -> bool {
+    let Some(record) = ctx.pulled.record(id, image) else { return true };
+    let Ok(images::ImageName { repository, .. }) = images::parse(image) else { return false };
+    match record.access(&repository) {
+        Access::Granted => true,
+        Access::AskRegistry => false,
+        Access::WithSecret => {
+            let presented = keyring(ctx, pod).await.lookup(image);
+            let presented: Vec<_> = presented.into_iter().map(|c| c.source).collect();
+            let Some(known) = record.knows(&repository, &presented) else { return false };
+            if let Err(error) = ctx.pulled.learn(id, &repository, Some(known)) {
+                tracing::warn!(%error, image, "who may use an image is not remembered");
+            }
+            true
         }
     }
 }
@@ -123,7 +147,7 @@ async fn keyring(ctx: &Arc<Context>, pod: &Arc<Pod>) -> Keyring {
     let mut missing = Vec::new();
     for r in podspec::spec(pod).image_pull_secrets.iter().flatten() {
         match ctx.objects.secret(podspec::namespace(pod), &r.name).await {
-            Ok(Some(s)) => ring.add_secret(s.data.as_ref().unwrap_or(&Default::default())),
+            Ok(Some(s)) => ring.add_secret(&s, sha256),
             _ => missing.push(r.name.clone()),
         }
     }
@@ -137,8 +161,32 @@ async fn keyring(ctx: &Arc<Context>, pod: &Arc<Pod>) -> Keyring {
     ring
 }
 
-/// Pulls with each of the credentials that fit, or with none.
-async fn pull(ctx: &Arc<Context>, pod: &Arc<Pod>, image: &str) -> Result<String, CriError> {
+/// Pulls, and remembers for whom; gives identifier and size.
+async fn pull(ctx: &Arc<Context>, pod: &Arc<Pod>, image: &str) -> Result<(String, u64), CriError> {
+    ctx.pulled
+        .begin(image)
+        .map_err(|e| CriError::internal(format!("failed to record image pull intent: {e}")))?;
+    let pulled = pull_with_any(ctx, pod, image).await;
+    let Ok((reference, source)) = pulled else {
+        ctx.pulled.end(image);
+        return pulled.map(|(reference, _)| (reference, 0));
+    };
+    let (id, size) = describe(ctx, image, reference).await;
+    let repository = images::parse(image).map(|n| n.repository).unwrap_or_default();
+    match ctx.pulled.learn(&id, &repository, source) {
+        Ok(()) => ctx.pulled.end(image),
+        // The intent stays, so that the next pod asks the registry.
+        Err(error) => tracing::warn!(%error, image, "who pulled an image is not remembered"),
+    }
+    Ok((id, size))
+}
+
+/// Pulls with each of the credentials that fit, or with none; tells which of them served.
+async fn pull_with_any(
+    ctx: &Arc<Context>,
+    pod: &Arc<Pod>,
+    image: &str,
+) -> Result<(String, Option<SecretSource>), CriError> {
     let ring = keyring(ctx, pod).await;
     let (sandbox_config, _) = crate::core::sandbox::config(pod, 0, &ctx.settings).unwrap_or_default();
     let try_with = |auth: Option<AuthConfig>| {
@@ -147,12 +195,12 @@ async fn pull(ctx: &Arc<Context>, pod: &Arc<Pod>, image: &str) -> Result<String,
     };
     let credentials = ring.lookup(image);
     if credentials.is_empty() {
-        return Ok(try_with(None).await?.image_ref);
+        return Ok((try_with(None).await?.image_ref, None));
     }
     let mut last = CriError::internal("no credentials");
-    for auth in credentials {
+    for Credential { auth, source } in credentials {
         match try_with(Some(auth)).await {
-            Ok(a) => return Ok(a.image_ref),
+            Ok(a) => return Ok((a.image_ref, Some(source))),
             Err(e) => last = e,
         }
     }
