@@ -59,7 +59,8 @@ pub struct Runner {
 
 enum Done {
     Work(Ticket, Box<Outcome>),
-    Discovered(Option<(Vec<discovery::Discovered>, bool)>),
+    /// What was found, and whether a new kind was the reason to look.
+    Discovered(Option<(Vec<discovery::Discovered>, bool)>, bool),
 }
 
 impl Runner {
@@ -131,7 +132,9 @@ impl Runner {
     }
 
     fn feed(&mut self, batch: Batch) {
-        if self.engine.caches().slot_of(&CustomResourceDefinition::INFO) == Some(batch.slot) {
+        // No controller watches definitions by their type: discovery found them.
+        let info = CustomResourceDefinition::INFO;
+        if self.engine.caches().find(info.group, info.resource) == Some(batch.slot) {
             self.rediscover.notify_one();
         }
         self.engine.feed(batch.slot, batch.feeds, (self.clock)());
@@ -169,7 +172,7 @@ impl Runner {
                     }
                 }
             }
-            Ok(Done::Discovered(found)) => self.discovered(found),
+            Ok(Done::Discovered(found, woken)) => self.discovered(found, woken),
             // An execution doesn't panic; if one did, its key waits for the next change.
             Err(e) => tracing::error!("a task ended: {e}"),
         }
@@ -178,12 +181,12 @@ impl Runner {
     fn discover(&mut self, pause: Duration) {
         let (client, wake) = (self.client.clone(), self.rediscover.clone());
         self.running.spawn(async move {
-            let _ = tokio::time::timeout(pause, wake.notified()).await;
-            Done::Discovered(discovery::discover(&client).await.ok())
+            let woken = tokio::time::timeout(pause, wake.notified()).await.is_ok();
+            Done::Discovered(discovery::discover(&client).await.ok(), woken)
         });
     }
 
-    fn discovered(&mut self, found: Option<(Vec<discovery::Discovered>, bool)>) {
+    fn discovered(&mut self, found: Option<(Vec<discovery::Discovered>, bool)>, woken: bool) {
         let complete = found.as_ref().is_some_and(|(_, complete)| *complete);
         let all = found.map(|(all, _)| all).unwrap_or_default();
         // Nobody owns an event, and there are many of them.
@@ -200,7 +203,8 @@ impl Runner {
                 self.reflectors.remove(&slot).inspect(AbortHandle::abort);
             }
         }
-        self.discover(if complete { DISCOVERY_EVERY } else { DISCOVERY_RETRY });
+        // The news of a kind may come before it is served: one more look after each.
+        self.discover(if complete && !woken { DISCOVERY_EVERY } else { DISCOVERY_RETRY });
     }
 }
 
