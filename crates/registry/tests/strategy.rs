@@ -94,6 +94,26 @@ fn events_have_one_stored_form() {
     assert!(core.header(&stored).fields.contains(&("involvedObject.name".into(), "p".into())));
     kind.from_stored(&mut stored);
     assert_eq!(stored, event);
+    // As client libraries write them.
+    let (_, mut event) = object(json!({"apiVersion": "events.k8s.io/v1", "kind": "Event",
+        "metadata": {"name": "x", "namespace": "default"}, "reportingController": "c", "reportingInstance": "i",
+        "eventTime": "2026-01-02T03:04:05.000006Z", "type": "Normal", "reason": "R", "action": "A",
+        "regarding": {"kind": "Pod", "name": "p", "namespace": "default"}}));
+    (kind.strategy.default)(&mut event);
+    let faults = |o: &Object| [(kind.strategy.validate)(o), (kind.strategy.validate_create)(o)].concat();
+    assert_eq!(faults(&event), []);
+    let mut bad = event.clone();
+    ["reportingController", "type"].iter().for_each(|key| drop(bad.body.remove(*key)));
+    bad.body.insert("deprecatedCount".into(), json!(1));
+    let said: String = faults(&bad).iter().map(|f| format!("{f}\n")).collect();
+    expect_test::expect![[r#"
+        reportingController: Required value
+        type: Invalid value: "": has invalid value: 
+        count: Invalid value: "": needs to be unset
+    "#]]
+    .assert_eq(&said);
+    let changed = (kind.strategy.update.validate)(&bad, &event);
+    assert_eq!(changed.len(), 3, "{changed:?}");
     assert!(core.served_as_stored() && !kind.served_as_stored());
 }
 

@@ -3,8 +3,8 @@
 
 use crate::kind::Kind;
 use crate::kinds::core::event::{COLUMNS, default, row};
-use crate::strategy::{PLAIN, Strategy};
-use crate::validate::event::{validate_event, validate_new_event};
+use crate::strategy::{PLAIN, Strategy, Update, WHOLE};
+use crate::validate::event::{validate_new_form, validate_new_form_create, validate_new_form_update};
 use meta::Object;
 
 /// (here, in the stored form)
@@ -22,11 +22,7 @@ pub(super) fn kind() -> Kind {
     Kind::namespaced("events.k8s.io", "v1", "Event", "events")
         .short(&["ev"])
         .stored_as("", "v1", to_stored, from_stored)
-        .table(COLUMNS, |o, now| {
-            let mut stored = o.clone();
-            to_stored(&mut stored);
-            row(&stored, now)
-        })
+        .table(COLUMNS, |o, now| row(&stored(o), now))
         .field_or("regarding.kind", "involvedObject.kind", "")
         .field_or("regarding.namespace", "involvedObject.namespace", "")
         .field_or("regarding.name", "involvedObject.name", "")
@@ -40,22 +36,25 @@ pub(super) fn kind() -> Kind {
         .strategy(&STRATEGY)
 }
 
-/// As that of the core group, which knows the stored form only.
+/// Everything is said of the stored form.
 static STRATEGY: Strategy = Strategy {
     default: |o| {
         to_stored(o);
         default(o);
         from_stored(o);
     },
-    validate: |o| {
-        let mut stored = o.clone();
-        to_stored(&mut stored);
-        validate_event(&stored)
-    },
-    validate_create: validate_new_event,
+    validate: |o| validate_new_form(&stored(o)),
+    validate_create: |o| validate_new_form_create(&stored(o)),
+    update: Update { validate: |new, old| validate_new_form_update(&stored(new), &stored(old)), ..WHOLE },
     create_on_update: true,
     ..PLAIN
 };
+
+fn stored(o: &Object) -> Object {
+    let mut stored = o.clone();
+    to_stored(&mut stored);
+    stored
+}
 
 fn to_stored(o: &mut Object) {
     for (here, stored) in NAMES {
