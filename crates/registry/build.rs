@@ -183,7 +183,11 @@ fn tidy(schema: &mut Value) {
         map.insert("allOf".into(), json!([{ "$ref": reference }]));
     }
     if map.remove("x-kubernetes-int-or-string").is_some() {
-        let number = if map.get("description").is_some_and(is_quantity) { "number" } else { "integer" };
+        let quantity = map.get("description").is_some_and(is_quantity);
+        if !quantity {
+            map.insert("format".into(), "int-or-string".into());
+        }
+        let number = if quantity { "number" } else { "integer" };
         map.insert("oneOf".into(), json!([{"type": "string"}, {"type": number}]));
     }
 }

@@ -25,8 +25,6 @@ pub(crate) struct Custom {
     pub(crate) crd: String,
     /// Its schema as the author wrote it, for OpenAPI.
     pub(crate) openapi: serde_json::Value,
-    /// A deprecation warning for each request of this version.
-    pub(crate) warning: Option<String>,
     /// The definition is being deleted: nothing new is created.
     pub(crate) terminating: bool,
 }
@@ -35,6 +33,11 @@ impl Served {
     /// Group and kind as errors of validation name it.
     pub(crate) fn group_kind(&self) -> GroupKind {
         self.kind.group_kind()
+    }
+
+    /// The warning with which each request is answered.
+    pub(crate) fn warning(&self) -> Vec<String> {
+        self.kind.deprecated.iter().map(ToString::to_string).collect()
     }
 
     /// 404 for one object.

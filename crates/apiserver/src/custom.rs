@@ -247,15 +247,14 @@ fn kinds(definition: &Object) -> Vec<Served> {
 
 fn served(definition: &Object, version: &Value) -> Served {
     let schema = &version["schema"]["openAPIV3Schema"];
-    let kind = kind(definition, version);
-    let warning = (version["deprecated"] == true).then(|| {
+    let mut kind = kind(definition, version);
+    kind.deprecated = (version["deprecated"] == true).then(|| {
         let own = version["deprecationWarning"].as_str().map(str::to_owned);
-        own.unwrap_or_else(|| format!("{} {} is deprecated", kind.api_version(), kind.kind))
+        own.unwrap_or_else(|| format!("{} {} is deprecated", kind.api_version(), kind.kind)).into()
     });
     let custom = Custom {
         crd: definition.metadata.name.clone(),
         openapi: openapi(&kind, schema),
-        warning,
         terminating: definition.metadata.is_deleting(),
     };
     Served { kind: Arc::new(kind), model: Model::custom(schema), custom: Some(Arc::new(custom)) }
@@ -309,6 +308,7 @@ fn kind(definition: &Object, version: &Value) -> Kind {
         fields: fields(version),
         empty_status: None,
         counts_generation: true,
+        deprecated: None,
         strategy: &CUSTOM,
         group,
         version: name,

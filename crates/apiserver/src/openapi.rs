@@ -1,9 +1,10 @@
 //! `/openapi/v3`: an index with hashes, and a document for each group and version, made when it is first asked for and kept
-//! packed until the catalog changes (KEP-2896). `/openapi/v2` is a small stand-in: clients of today ask for v3.
+//! packed until the catalog changes (KEP-2896).
 
 use crate::accept::Accepted;
 use crate::catalog::{Catalog, Served};
 use crate::limits::MAX_OPENAPI_DOCUMENTS;
+use crate::openapi_v2;
 use crate::reply::{Payload, Reply};
 use crate::server::ApiServer;
 use crate::stage::Request;
@@ -36,13 +37,33 @@ impl ApiServer {
         accepted: Accepted,
     ) -> Option<Result<Reply, Status>> {
         match path.strip_prefix("/openapi/")? {
-            "v2" => Some(Ok(Reply::value(200, accepted, &version_two()))),
+            "v2" => Some(Ok(Reply::value(200, accepted, &self.version_two()))),
             "v3" => Some(Ok(Reply::value(200, accepted, &index(&self.catalog())))),
             rest => {
                 let group_version = rest.strip_prefix("v3/")?;
                 Some(self.openapi_document(group_version, request))
             }
         }
+    }
+
+    /// `/openapi/v2` packed, if that is what is asked for.
+    pub(crate) fn packed(&self, request: &Request) -> Option<Reply> {
+        let accept = request.header(ACCEPT);
+        let asked = [openapi_v2::ASKED, openapi_v2::MEDIA].iter().any(|m| accept.contains(m));
+        if request.info.path != "/openapi/v2" || !asked {
+            return None;
+        }
+        let bytes = openapi_v2::packed(&self.version_two());
+        Some(Reply::new(200, openapi_v2::MEDIA, Payload::Bytes(bytes.into())))
+    }
+
+    fn version_two(&self) -> Value {
+        let catalog = self.catalog();
+        let kinds: Vec<&Served> = catalog.list.iter().map(|s| &**s).collect();
+        let (list, custom) = lists(&kinds);
+        let mut document = registry::openapi::document(&list, &custom);
+        let Value::Object(definitions) = document["components"]["schemas"].take() else { return Value::Null };
+        openapi_v2::document(definitions)
     }
 
     fn openapi_document(&self, path: &str, request: &Request) -> Result<Reply, Status> {
@@ -73,29 +94,6 @@ impl ApiServer {
     }
 }
 
-/// `/openapi/v2` packed, which kubectl asks for when `/openapi/v3` doesn't know a kind: only with an answer does it go on
-/// and say which kind is missing.
-pub(crate) fn packed(request: &Request) -> Option<Reply> {
-    // Asked for with an `@`, which isn't allowed in the name of a media type, and so answered with a dot.
-    const ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-    const MEDIA: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-    if request.info.path != "/openapi/v2"
-        || ![ASKED, MEDIA].iter().any(|m| request.header(ACCEPT).contains(m))
-    {
-        return None;
-    }
-    // The message `Document` of gnostic's `openapiv2`: what it is in field 1, its title and version in 2.
-    let info = [field(1, b"Kubernetes"), field(2, crate::plain::VERSION.as_bytes())].concat();
-    let bytes = [field(1, b"2.0"), field(2, &info)].concat();
-    Some(Reply::new(200, MEDIA, Payload::Bytes(bytes.into())))
-}
-
-/// A field of bytes; all of ours are shorter than 128, whose length is one byte.
-fn field(number: u8, value: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(value.len()).unwrap_or_default();
-    [&[number << 3 | 2, length], value].concat()
-}
-
 fn split(path: &str) -> Option<(&str, &str)> {
     match path.split('/').collect::<Vec<_>>().as_slice() {
         ["api", version] => Some(("", version)),
@@ -105,12 +103,14 @@ fn split(path: &str) -> Option<(&str, &str)> {
 }
 
 fn document(kinds: &[&Served]) -> Vec<u8> {
-    let list: Vec<&Kind> = kinds.iter().map(|s| &*s.kind).collect();
-    let custom: Map<String, Value> = kinds
-        .iter()
-        .filter_map(|s| Some((s.kind.schema.to_string(), s.custom.as_ref()?.openapi.clone())))
-        .collect();
+    let (list, custom) = lists(kinds);
     serde_json::to_vec(&registry::openapi::document(&list, &custom)).unwrap_or_default()
+}
+
+/// The kinds, and the definitions of the custom ones among them.
+fn lists<'a>(kinds: &[&'a Served]) -> (Vec<&'a Kind>, Map<String, Value>) {
+    let definition = |s: &&Served| Some((s.kind.schema.to_string(), s.custom.as_ref()?.openapi.clone()));
+    (kinds.iter().map(|s| &*s.kind).collect(), kinds.iter().filter_map(definition).collect())
 }
 
 fn hash<'a>(kinds: impl Iterator<Item = &'a Served>) -> String {
@@ -140,9 +140,4 @@ fn index(catalog: &Catalog) -> Value {
         }
     }
     json!({"paths": paths})
-}
-
-fn version_two() -> Value {
-    json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": crate::plain::VERSION}, "paths": {},
-        "definitions": {}})
 }

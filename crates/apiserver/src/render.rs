@@ -68,8 +68,28 @@ impl Render {
         append(out, &table)
     }
 
+    /// A list of objects that are stored nowhere.
+    pub(crate) fn values(&self, objects: Vec<Object>) -> Value {
+        let (kind, api_version) = self.list_type();
+        let mut list = json!({"kind": kind, "apiVersion": api_version, "metadata": {}});
+        match self.shape {
+            Shape::Table(version) => {
+                list["columnDefinitions"] = self.columns();
+                list["rows"] = objects.into_iter().map(|o| self.row_of(o, version)).collect();
+            }
+            Shape::Partial(version) => {
+                list["items"] = objects.iter().map(|o| partial_value(o, version)).collect();
+            }
+            _ => list["items"] = objects.into_iter().map(Object::into_value).collect(),
+        }
+        list
+    }
+
     fn row(&self, entry: &Entry, version: &str) -> Result<Value, Status> {
-        let object = codec::decode(&self.served, entry)?;
+        Ok(self.row_of(codec::decode(&self.served, entry)?, version))
+    }
+
+    fn row_of(&self, object: Object, version: &str) -> Value {
         let cells = self.served.kind.cells(&object, self.now);
         let mut row = Map::new();
         row.insert("cells".into(), cells.into());
@@ -82,7 +102,7 @@ impl Render {
                 row.insert("object".into(), partial_value(&object, version));
             }
         }
-        Ok(Value::Object(row))
+        Value::Object(row)
     }
 
     /// `columnDefinitions` of a table.

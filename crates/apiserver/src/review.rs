@@ -1,9 +1,10 @@
 //! Kinds that are asked and not stored: who is this, may they, what may I (`pkg/registry/authentication`,
 //! `pkg/registry/authorization`), and the old component statuses.
 
-use crate::accept::Accepted;
+use crate::accept::{Accepted, Shape};
 use crate::catalog::Served;
 use crate::decode::Form;
+use crate::render::Render;
 use crate::reply::Reply;
 use crate::server::ApiServer;
 use crate::stage::Request;
@@ -49,25 +50,22 @@ impl ApiServer {
     /// GET of a kind that isn't stored.
     pub(crate) fn get_virtual(
         &self,
-        served: &Served,
+        render: &Render,
         name: &str,
         accepted: Accepted,
     ) -> Result<Reply, Status> {
-        if served.kind.kind != "ComponentStatus" {
-            return Err(Status::no_such_path());
-        }
-        let found = components().into_iter().find(|c| c["metadata"]["name"] == name);
-        found.map(|c| Reply::value(200, accepted, &c)).ok_or_else(|| served.not_found(name))
+        let found = components(render)?.into_iter().find(|c| c.metadata.name == name);
+        let found = found.ok_or_else(|| render.served.not_found(name))?;
+        let answer = match render.shape {
+            Shape::Table(_) => render.values(vec![found]),
+            _ => found.into_value(),
+        };
+        Ok(Reply::value(200, accepted, &answer))
     }
 
     /// LIST of a kind that isn't stored.
-    pub(crate) fn list_virtual(&self, served: &Served, accepted: Accepted) -> Result<Reply, Status> {
-        if served.kind.kind != "ComponentStatus" {
-            return Err(Status::no_such_path());
-        }
-        let list =
-            json!({"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": components()});
-        Ok(Reply::value(200, Accepted { shape: crate::accept::Shape::Whole, ..accepted }, &list))
+    pub(crate) fn list_virtual(&self, render: &Render, accepted: Accepted) -> Result<Reply, Status> {
+        Ok(Reply::value(200, accepted, &render.values(components(render)?)))
     }
 
     fn token_review(&self, review: &Object) -> Result<Value, Status> {
@@ -199,9 +197,16 @@ fn check_local(review: &Object, namespace: &str) -> Result<(), Status> {
     Err(Status::invalid("authorization.k8s.io", "LocalSubjectAccessReview", "", &[fault]))
 }
 
-/// All parts are one process, which is well if it answers at all.
-fn components() -> Vec<Value> {
+/// All parts are one process, which is well if it answers at all. The only kind that is read and stored nowhere.
+fn components(render: &Render) -> Result<Vec<Object>, Status> {
+    if render.served.kind.kind != "ComponentStatus" {
+        return Err(Status::no_such_path());
+    }
     let healthy = json!([{"type": "Healthy", "status": "True", "message": "ok"}]);
-    let component = |name: &str| json!({"kind": "ComponentStatus", "apiVersion": "v1", "metadata": {"name": name}, "conditions": healthy});
-    ["controller-manager", "scheduler", "etcd-0"].into_iter().map(component).collect()
+    let component = |name: &str| {
+        Object::from_value(json!({"kind": "ComponentStatus", "apiVersion": "v1", "metadata": {"name": name},
+            "conditions": healthy}))
+    };
+    let names = ["controller-manager", "scheduler", "etcd-0"];
+    names.into_iter().map(component).collect::<Result<_, _>>().map_err(Status::internal)
 }

@@ -43,7 +43,7 @@ impl ApiServer {
         if !served.kind.verbs.words().any(|v| v == info.verb) {
             return Err(not_allowed());
         }
-        let warning = Vec::from_iter(served.custom.as_ref().and_then(|c| c.warning.clone()));
+        let warning = served.warning();
         match info.verb.as_str() {
             "get" => self.get(request, &served, accepted).map(|r| r.warn(&warning)),
             "list" if served.kind.stored.is_some() => {
@@ -66,7 +66,9 @@ impl ApiServer {
                     .delete_collection(&body)
                     .await
             }
-            "list" => self.list_virtual(&served, accepted),
+            "list" => self
+                .list_virtual(&self.render(request, &served, accepted)?, accepted)
+                .map(|r| r.warn(&warning)),
             _ => Err(not_allowed()),
         }
     }
@@ -122,7 +124,7 @@ impl ApiServer {
     fn get(&self, request: &Request, served: &Arc<Served>, accepted: Accepted) -> Result<Reply, Status> {
         let info = &request.info;
         if served.kind.stored.is_none() {
-            return self.get_virtual(served, &info.name, accepted);
+            return self.get_virtual(&self.render(request, served, accepted)?, &info.name, accepted);
         }
         let key = served.kind.key(&info.namespace, &info.name).ok_or_else(Status::no_such_path)?;
         let entry = self.store.get(&key).ok_or_else(|| served.not_found(&info.name))?;

@@ -36,8 +36,7 @@ impl<'a> Writing<'a> {
         options_kind: &str,
     ) -> Result<Self, Status> {
         let options = WriteOptions::parse(&request.info.query, options_kind)?;
-        let warning = served.custom.as_ref().and_then(|c| c.warning.clone());
-        let (served, warnings, now) = (served.clone(), Vec::from_iter(warning), server.clock.now());
+        let (served, warnings, now) = (served.clone(), served.warning(), server.clock.now());
         Ok(Self { server, request, served, accepted, options, warnings, now })
     }
 

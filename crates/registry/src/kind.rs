@@ -200,6 +200,8 @@ pub struct Kind {
     pub empty_status: Option<Value>,
     /// Whether `metadata.generation` counts the changes of everything but metadata and status.
     pub counts_generation: bool,
+    /// A warning with which each request is answered: this version is deprecated.
+    pub deprecated: Option<Text>,
     /// Behaviour on writes.
     pub strategy: &'static Strategy,
 }
@@ -259,6 +261,7 @@ impl Kind {
             fields: Vec::new(),
             empty_status: None,
             counts_generation: false,
+            deprecated: None,
             strategy: &PLAIN,
         }
     }
@@ -390,6 +393,11 @@ impl Kind {
 
     pub(crate) fn generation(mut self) -> Self {
         self.counts_generation = true;
+        self
+    }
+
+    pub(crate) fn deprecated(mut self, warning: &'static str) -> Self {
+        self.deprecated = Some(warning.into());
         self
     }
 

@@ -126,11 +126,6 @@ pub(crate) fn persistent_volume(new: &Object, _: Option<&Object>) -> Vec<String>
     out
 }
 
-/// Endpoints live on in EndpointSlices.
-pub(crate) fn endpoints(_: &Object, _: Option<&Object>) -> Vec<String> {
-    vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned()]
-}
-
 fn say(at: &At<'_>, text: impl std::fmt::Display, out: &mut Vec<String>) {
     out.push(format!("{}: {text}", at.path()));
 }

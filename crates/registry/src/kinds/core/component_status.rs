@@ -9,6 +9,7 @@ use serde_json::Value;
 pub(super) fn kind() -> Kind {
     Kind::cluster("", "v1", "ComponentStatus", "componentstatuses")
         .short(&["cs"])
+        .deprecated("v1 ComponentStatus is deprecated in v1.19+")
         .not_stored(Verbs::GET.and(Verbs::LIST))
         .table(&["Name", "Status", "Message", "Error"], row)
 }

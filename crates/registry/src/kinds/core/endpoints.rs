@@ -14,13 +14,13 @@ const SHOWN: usize = 3;
 pub(super) fn kind() -> Kind {
     Kind::namespaced("", "v1", "Endpoints", "endpoints")
         .short(&["ep"])
+        .deprecated("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
         .table(&["Name", "Endpoints", "Age"], row)
         .strategy(&STRATEGY)
 }
 
 static STRATEGY: Strategy = Strategy {
     default,
-    warnings: crate::validate::warnings::endpoints,
     validate: crate::validate::network::validate_endpoints,
     create_on_update: true,
     ..PLAIN
