@@ -103,6 +103,9 @@ pub(crate) enum Image {
         cluster: Cluster,
         /// Name with tag or digest
         reference: String,
+        /// User and password for the registry; better given by the variable, which other users can't read
+        #[arg(long, value_name = "USER:PASSWORD", env = "IRONCLAD_PULL_CREDS", hide_env_values = true)]
+        creds: Option<String>,
     },
     /// List the images
     List {

@@ -4,7 +4,7 @@ use crate::cli::{Cluster, Image as Command};
 use crate::data_dir::DataDir;
 use crate::demo_image;
 use anyhow::{Context, Result, bail};
-use image::{Image, Reference, Store};
+use image::{Auth, Image, Reference, Store};
 use std::sync::Arc;
 
 fn open(cluster: Cluster) -> Result<Store> {
@@ -35,7 +35,8 @@ pub(crate) fn run(command: Command) -> Result<()> {
             store.settle()?;
             images.iter().for_each(|i| println!("{}", label(i)));
         }
-        Command::Pull { cluster, reference } => {
+        Command::Pull { cluster, reference, creds } => {
+            let auth = creds.as_deref().map(credentials).transpose()?;
             let store = open(cluster)?;
             let name = Reference::parse(&reference)?;
             let image = match name.registry == "ironclad.local" {
@@ -43,7 +44,7 @@ pub(crate) fn run(command: Command) -> Result<()> {
                 false => {
                     let runtime =
                         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-                    runtime.block_on(image::registry::pull(Arc::new(store), &name, None))?
+                    runtime.block_on(image::registry::pull(Arc::new(store), &name, auth))?
                 }
             };
             println!("{}", label(&image));
@@ -58,6 +59,14 @@ pub(crate) fn run(command: Command) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// `USER:PASSWORD`.
+fn credentials(text: &str) -> Result<Auth> {
+    let Some((user, password)) = text.split_once(':') else {
+        bail!("credentials are USER:PASSWORD, and there is no colon in what was given");
+    };
+    Ok(Auth { username: user.to_owned(), password: password.to_owned(), ..Auth::default() })
 }
 
 fn label(image: &Image) -> String {
