@@ -63,12 +63,16 @@ fn layer() -> Vec<u8> {
 
 /// Writes the archive.
 pub fn archive(to: &Path) {
-    let layer = layer();
+    archive_of(&layer(), IMAGE, to);
+}
+
+/// Writes an archive of one layer.
+pub(crate) fn archive_of(layer: &[u8], name: &str, to: &Path) {
     let config = json!({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"]},
-        "rootfs": {"type": "layers", "diff_ids": [Digest::of(&layer).to_string()]}});
-    let manifest = json!([{"Config": "config.json", "RepoTags": [IMAGE], "Layers": ["layer.tar"]}]);
+        "rootfs": {"type": "layers", "diff_ids": [Digest::of(layer).to_string()]}});
+    let manifest = json!([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]);
     let mut b = tar::Builder::new(Vec::new());
-    append(&mut b, tar::EntryType::Regular, "layer.tar", 0o644, "", &layer);
+    append(&mut b, tar::EntryType::Regular, "layer.tar", 0o644, "", layer);
     append(&mut b, tar::EntryType::Regular, "config.json", 0o644, "", config.to_string().as_bytes());
     append(&mut b, tar::EntryType::Regular, "manifest.json", 0o644, "", manifest.to_string().as_bytes());
     std::fs::write(to, b.into_inner().expect("writing into memory")).expect("writing the archive");

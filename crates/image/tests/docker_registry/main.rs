@@ -1,10 +1,12 @@
 //! Pulls from Debian's `docker-registry`, into which `skopeo` pushed an image made of busybox.
 
 mod registry;
+mod server;
 
 use image::{Auth, Digest, Error, Image, Puller, Reference, Store};
-use registry::{PASSWORD, Registry, USER};
+use registry::Registry;
 use serde_json::json;
+use server::{PASSWORD, USER};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
