@@ -207,6 +207,13 @@ impl Cluster {
         self.client("HELM_BIN").run(args)
     }
 
+    /// Python with the packages that stand in `PYTHON_CLIENTS`, for this cluster.
+    pub fn python(&self) -> Program {
+        let packages = std::env::var_os("PYTHON_CLIENTS");
+        let packages = packages.expect("PYTHON_CLIENTS is not set: run these tests with `cargo xtask e2e`");
+        self.given(Program::named("python3")).env("PYTHONPATH", packages).env("PYTHONUNBUFFERED", "1")
+    }
+
     fn client(&self, variable: &str) -> Program {
         self.given(Program::from_env(variable))
     }

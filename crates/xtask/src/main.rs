@@ -1,6 +1,7 @@
 //! The project's only build tool: `cargo xtask <command>`.
 
 mod kubectl;
+mod python;
 mod setup;
 mod shell;
 mod test;

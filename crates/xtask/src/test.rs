@@ -1,6 +1,6 @@
 //! The commands that build and run: each is a short list of programs.
 
-use crate::{kubectl, setup, shell, tidy};
+use crate::{kubectl, python, setup, shell, tidy};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,13 @@ pub(crate) fn e2e(args: &[String]) -> Result<()> {
 fn cargo_test(what: &[&str], binary: &Path, tools: &Path, filter: &[String]) -> Result<()> {
     let text = |p: &Path| p.to_string_lossy().into_owned();
     let (kubectl, helm, binary) = (text(&tools.join("kubectl")), text(&tools.join("helm")), text(binary));
-    let env = [("IRONCLAD_BIN", &*binary), ("KUBECTL_BIN", &*kubectl), ("HELM_BIN", &*helm)];
+    let python = text(&python::fetch()?);
+    let env = [
+        ("IRONCLAD_BIN", &*binary),
+        ("KUBECTL_BIN", &*kubectl),
+        ("HELM_BIN", &*helm),
+        ("PYTHON_CLIENTS", &*python),
+    ];
     let mut cargo = vec!["test"];
     cargo.extend(what);
     cargo.extend(["--", "--test-threads=2"]);
