@@ -1,9 +1,9 @@
 //! The interface of a plugin, and the list of those that are on by default.
 
 use crate::plugins::{
-    default_ingress_class, default_storage_class, default_toleration_seconds, deny_external_ips,
-    limit_ranger, namespace_lifecycle, node_restriction, owner_references, pod_security, priority,
-    pvc_resize, resource_quota, runtime_class, service_account, storage_object_in_use, taint_nodes,
+    certificates, default_ingress_class, default_storage_class, default_toleration_seconds,
+    deny_external_ips, limit_ranger, namespace_lifecycle, node_restriction, owner_references, pod_security,
+    priority, pvc_resize, resource_quota, runtime_class, service_account, storage_object_in_use, taint_nodes,
 };
 use crate::{Awaited, Request, SideWrite};
 use meta::{Attributes, Object, Status};
@@ -68,6 +68,9 @@ pub fn default_chain() -> Vec<Box<dyn Plugin>> {
         Box::new(owner_references::OwnerReferencesPermissionEnforcement),
         Box::new(pvc_resize::PersistentVolumeClaimResize),
         Box::new(runtime_class::RuntimeClass),
+        Box::new(certificates::CertificateApproval),
+        Box::new(certificates::CertificateSigning),
+        Box::new(certificates::CertificateSubjectRestriction),
         Box::new(default_ingress_class::DefaultIngressClass),
         Box::new(deny_external_ips::DenyServiceExternalIPs),
         Box::new(resource_quota::ResourceQuota),

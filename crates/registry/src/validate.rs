@@ -7,6 +7,7 @@ pub(crate) mod api_service;
 pub(crate) mod at;
 pub(crate) mod autoscaling;
 pub(crate) mod batch;
+pub(crate) mod certificates;
 pub(crate) mod config;
 mod container;
 pub(crate) mod crd;

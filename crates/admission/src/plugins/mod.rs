@@ -1,5 +1,6 @@
 //! One file (or folder) a plugin.
 
+pub(crate) mod certificates;
 pub(crate) mod default_ingress_class;
 pub(crate) mod default_storage_class;
 pub(crate) mod default_toleration_seconds;

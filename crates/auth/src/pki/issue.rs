@@ -56,11 +56,17 @@ impl Profile {
 
 /// What all certificates have in common.
 fn params(common_name: &str, now: Time, life: i64) -> CertificateParams {
-    let since_epoch = |seconds: i64| Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    let at = |seconds| Time::from_second(now.as_second() + seconds);
+    params_between(common_name, at(-BACKDATE_SECONDS), at(life))
+}
+
+/// [`params`] with both ends of the certificate's life.
+pub(super) fn params_between(common_name: &str, not_before: Time, not_after: Time) -> CertificateParams {
+    let since_epoch = |t: Time| Duration::from_secs(u64::try_from(t.as_second()).unwrap_or(0));
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let mut params = CertificateParams::default();
-    params.not_before = epoch + since_epoch(now.as_second() - BACKDATE_SECONDS);
-    params.not_after = epoch + since_epoch(now.as_second() + life);
+    params.not_before = epoch + since_epoch(not_before);
+    params.not_after = epoch + since_epoch(not_after);
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name);
     params
@@ -158,7 +164,7 @@ fn is_key_of(key: &str, cert: &X509Certificate<'_>) -> bool {
         .is_ok_and(|key| key.public_key_raw() == cert.public_key().subject_public_key.data.as_ref())
 }
 
-fn hosts(cert: &X509Certificate<'_>) -> Vec<Host> {
+pub(super) fn hosts(cert: &X509Certificate<'_>) -> Vec<Host> {
     let Ok(Some(names)) = cert.subject_alternative_name() else { return Vec::new() };
     let host = |name: &GeneralName<'_>| match name {
         GeneralName::DNSName(name) => Some(Host::Name((*name).to_owned())),

@@ -3,10 +3,12 @@
 
 mod files;
 mod issue;
+mod request;
 mod tls;
 
 pub(crate) use files::{read as read_file, write as write_file};
 pub use issue::{Host, Profile};
+pub use request::{Asked, Terms, base64, fingerprint, request, serves, sign, subject, to_pem, validity};
 pub use tls::{client_config, server_config};
 
 use crate::token::SigningKey;

@@ -22,20 +22,23 @@ fn roots(ca: &str) -> Result<RootCertStore, PkiError> {
     Ok(store)
 }
 
-/// Serves `pair`; asks clients for a certificate and verifies those that bring one against `client_ca` (PEM).
-/// Clients without one come in, for tokens and anonymous requests. HTTP/2 and HTTP/1.1 are offered.
+/// Serves `pair` with its authority behind it, so that who knows the authority's fingerprint alone can tell that it is the
+/// right one; asks clients for a certificate and verifies those that bring one against `client_ca` (PEM). Clients without one come in, for tokens and anonymous requests. HTTP/2 and HTTP/1.1 are offered.
 pub fn server_config(pair: &Pair, client_ca: &str) -> Result<ServerConfig, PkiError> {
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(client_ca)?), provider())
         .allow_unauthenticated()
         .build()
         .map_err(refused)?;
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
     let cert = pair.cert_der().ok_or(PkiError::Damaged("the serving certificate"))?;
     let key = pair.key_der().ok_or(PkiError::Damaged("the serving key"))?;
+    let authorities = CertificateDer::pem_slice_iter(client_ca.as_bytes()).filter_map(Result::ok);
+    let chain = std::iter::once(cert).chain(authorities).collect();
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(refused)?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(vec![cert], key)
+        .with_single_cert(chain, key)
         .map_err(refused)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)

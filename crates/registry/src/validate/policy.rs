@@ -102,36 +102,3 @@ pub(crate) fn validate_runtime_class(o: &Object) -> Faults {
 pub(crate) fn validate_runtime_class_update(new: &Object, old: &Object) -> Faults {
     immutable(new, old, &["handler"], &FieldPath::new("handler"))
 }
-
-/// Shortest life of a certificate that may be asked for.
-const CERTIFICATE_SECONDS_MIN: i64 = 600;
-
-/// CertificateSigningRequest.
-pub(crate) fn validate_signing_request(o: &Object) -> Faults {
-    let mut faults = Vec::new();
-    let spec = At::top(o, "spec");
-    spec.get("request").required(&mut faults);
-    let usages = spec.get("usages");
-    if usages.is_empty() {
-        faults.push(usages.missing(""));
-    }
-    let signer = spec.get("signerName");
-    if signer.required(&mut faults) {
-        match signer.str().split_once('/') {
-            Some((domain, path)) if !path.is_empty() => {
-                let rule = names::dns1123_subdomain(domain).into_iter();
-                faults.extend(rule.map(|why| FieldError::invalid(&signer.path(), domain, why)));
-            }
-            _ => {
-                faults.push(signer.invalid(
-                    "must be a fully qualified domain and path of the form 'example.com/signer-name'",
-                ))
-            }
-        }
-    }
-    let seconds = spec.get("expirationSeconds");
-    if seconds.int().is_some_and(|n| n < CERTIFICATE_SECONDS_MIN) {
-        faults.push(seconds.invalid("may not specify a duration less than 600 seconds (10 minutes)"));
-    }
-    faults
-}

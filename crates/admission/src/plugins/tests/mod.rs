@@ -1,5 +1,6 @@
 //! A small world to admit into, and what upstream's users would read.
 
+mod certificates;
 mod defaults;
 mod lifecycle;
 mod limits;
@@ -108,7 +109,12 @@ pub(super) fn request(
     let name = new.as_ref().or(old.as_ref()).map(|o| o.metadata.name.clone()).unwrap_or_default();
     let cluster_scoped = matches!(
         resource.as_str(),
-        "namespaces" | "nodes" | "priorityclasses" | "persistentvolumes" | "storageclasses"
+        "namespaces"
+            | "nodes"
+            | "priorityclasses"
+            | "persistentvolumes"
+            | "storageclasses"
+            | "certificatesigningrequests"
     );
     Request {
         operation,

@@ -4,6 +4,7 @@ use crate::fill::{each, set};
 use crate::kind::Kind;
 use crate::strategy::{Context, PLAIN, STATUS_PART, Strategy, Update, WHOLE, keep_all_but_status};
 use crate::table::{age, human_duration, items, name, text, text_or};
+use crate::validate::certificates;
 use jiff::Timestamp;
 use meta::Object;
 use serde_json::{Value, json};
@@ -19,22 +20,17 @@ pub(super) fn kind() -> Kind {
 }
 
 static STRATEGY: Strategy = Strategy {
-    default: |o| {
-        if items(o, &["spec", "usages"]).is_empty() {
-            o.set(&["spec", "usages"], json!(["digital signature", "key encipherment"]));
-        }
-    },
     prepare_for_create: note_requestor,
-    validate: crate::validate::policy::validate_signing_request,
-    update: Update {
-        prepare: |new, old, _| new.set(&["spec"], old.body.get("spec").cloned().unwrap_or_default()),
-        ..WHOLE
-    },
+    validate: certificates::validate_signing_request,
+    // Requests never change but by their parts.
+    update: Update { prepare: |new, old, _| new.body = old.body.clone(), ..WHOLE },
     ..PLAIN
 };
 
-static STATUS: Update = Update { prepare: prepare_status, ..STATUS_PART };
-static APPROVAL: Update = Update { prepare: prepare_approval, ..STATUS_PART };
+static STATUS: Update =
+    Update { prepare: prepare_status, validate: certificates::validate_signing_status, ..STATUS_PART };
+static APPROVAL: Update =
+    Update { prepare: prepare_approval, validate: certificates::validate_signing_approval, ..STATUS_PART };
 
 /// Who asks is taken from the request, never from the object.
 fn note_requestor(o: &mut Object, context: &Context) {
@@ -53,13 +49,11 @@ fn stamp(new: &mut Object, old: &Object, context: &Context) {
     let before = items(old, &["status", "conditions"]).to_vec();
     let Some(status) = new.body.get_mut("status") else { return };
     for condition in each(status, "conditions") {
-        let same =
-            before.iter().any(|c| c["type"] == condition["type"] && c["status"] == condition["status"]);
+        let same = before.iter().any(|c| certificates::same_condition(c, condition));
         set(condition, "lastUpdateTime", now.as_str());
         if !same {
             set(condition, "lastTransitionTime", now.as_str());
         }
-        set(condition, "status", "True");
     }
 }
 
@@ -70,9 +64,11 @@ fn is_decision(condition: &Value) -> bool {
 /// The signer sets certificate and `Failed`; approval isn't its business.
 fn prepare_status(new: &mut Object, old: &Object, context: &Context) {
     keep_all_but_status(new, old, context);
-    let decisions = items(old, &["status", "conditions"]).iter().filter(|c| is_decision(c)).cloned();
-    let others = items(new, &["status", "conditions"]).iter().filter(|c| !is_decision(c)).cloned();
-    let conditions: Vec<Value> = decisions.chain(others).collect();
+    let before = items(old, &["status", "conditions"]).to_vec();
+    let conditions: Vec<Value> = items(new, &["status", "conditions"])
+        .iter()
+        .map(|c| before.iter().find(|b| is_decision(c) && b["type"] == c["type"]).unwrap_or(c).clone())
+        .collect();
     if !conditions.is_empty() {
         new.set(&["status", "conditions"], conditions.into());
     }
