@@ -18,6 +18,17 @@ impl Ranges {
         (index < MAX_CLUSTERS).then_some(Self { index })
     }
 
+    /// The ranges that another machine tells: those with these addresses for pods and services.
+    pub fn named(pods: &str, services: &str) -> Option<Self> {
+        (0..MAX_CLUSTERS).map(|index| Self { index }).find(|r| r.pods() == pods && r.services() == services)
+    }
+
+    /// Whether an address is of a kind that clusters give out: no machine is reached by it.
+    pub fn is_of_clusters(address: Ipv4Addr) -> bool {
+        let [first, second, ..] = address.octets();
+        first == 10 && [64, 128].iter().any(|from| (*from..from + MAX_CLUSTERS).contains(&second))
+    }
+
     /// The number, which names the cluster's interfaces and tables on this machine.
     pub fn index(self) -> u8 {
         self.index
@@ -102,6 +113,15 @@ mod tests {
         assert_eq!(Ranges::free(&one).unwrap().pods(), "10.65.0.0/16");
         let services = format!("{one}d0 0000810A 00000000 0001 0 0 0 0000FFFF 0 0 0\n");
         assert_eq!(Ranges::free(&services).unwrap().services(), "10.130.0.0/16");
+    }
+
+    #[test]
+    fn ranges_are_known_by_their_names() {
+        let some = Ranges::new(7).unwrap();
+        assert_eq!(Ranges::named(&some.pods(), &some.services()), Some(some));
+        assert_eq!(Ranges::named("10.64.0.0/16", "10.129.0.0/16"), None);
+        assert!(Ranges::is_of_clusters(some.dns()) && Ranges::is_of_clusters(some.host()));
+        assert!(!Ranges::is_of_clusters(Ipv4Addr::new(10, 0, 0, 7)));
     }
 
     #[test]

@@ -13,6 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
+/// The bridges of pods on this machine: a second node of the cluster may be on it.
+const POD_BRIDGES: &str = "ic-*";
+
 /// What the table needs to know of the node and the cluster.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -22,7 +25,7 @@ pub struct Table {
     pub service_cidr: String,
     /// The cluster's DNS, an address in that range which is served on this node itself.
     pub dns: Ipv4Addr,
-    /// The node itself, as pods reach it: an address that nobody outside the machine has any business with.
+    /// The node itself, as pods reach it: an address that only this machine and its pods have any business with.
     pub host: Ipv4Addr,
     /// The bridge of this cluster's pods.
     pub bridge: String,
@@ -67,7 +70,7 @@ impl Table {
 \tchain guard {{
 \t\ttype filter hook prerouting priority raw; policy accept;
 \t\tiifname \"{bridge}\" ip daddr 127.0.0.0/8 drop
-\t\tiifname != {{ \"lo\", \"{bridge}\" }} ip daddr {{ {dns}, {host} }} drop
+\t\tiifname != \"lo\" iifname != \"{POD_BRIDGES}\" ip daddr {{ {dns}, {host} }} drop
 \t}}
 \tchain prerouting {{ type nat hook prerouting priority dstnat; policy accept; jump translate; }}
 \tchain output {{ type nat hook output priority -100; policy accept; jump translate; }}

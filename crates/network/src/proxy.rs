@@ -233,7 +233,7 @@ fn concerned(change: &Change, slices: bool) -> Vec<(String, String)> {
 }
 
 /// Runs one transaction of nftables commands.
-async fn nft(commands: &str) -> io::Result<()> {
+pub(crate) async fn nft(commands: &str) -> io::Result<()> {
     let mut command = tokio::process::Command::new("nft");
     command
         .args(["-f", "-"])
