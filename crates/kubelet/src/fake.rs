@@ -314,6 +314,15 @@ impl ContainerRuntime for FakeRuntime {
         )
     }
 
+    fn update_runtime_config(
+        &self,
+        r: UpdateRuntimeConfigRequest,
+    ) -> CallFuture<'_, UpdateRuntimeConfigResponse> {
+        let network = r.runtime_config.and_then(|c| c.network_config).unwrap_or_default();
+        let told = self.call::<()>(format!("pod cidr {}", network.pod_cidr));
+        ready(told.map(|()| UpdateRuntimeConfigResponse::default()))
+    }
+
     fn run_pod_sandbox(&self, r: RunPodSandboxRequest) -> CallFuture<'_, RunPodSandboxResponse> {
         ready(self.run_sandbox(r))
     }

@@ -327,3 +327,19 @@ async fn the_node_renews_its_lease_and_refuses_what_does_not_fit() {
     assert!(c.runtime.running().is_empty());
     c.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_nodes_share_of_pod_addresses_is_handed_to_the_runtime() {
+    let c = Cluster::started().await;
+    let told = |c: &Cluster| -> Vec<String> {
+        c.runtime.calls().into_iter().filter(|call| call.starts_with("pod cidr")).collect()
+    };
+    assert_eq!(told(&c), Vec::<String>::new());
+    let give = |share: &str| {
+        c.api.change("/api/v1/nodes/node1", json!({"spec": {"podCIDR": share, "podCIDRs": [share]}}))
+    };
+    give("10.64.3.0/24");
+    c.until("the share", |c| (told(c) == ["pod cidr 10.64.3.0/24"]).then_some(())).await;
+    give("10.64.4.0/24");
+    c.until("another share", |c| (told(c).last()? == "pod cidr 10.64.4.0/24").then_some(())).await;
+}

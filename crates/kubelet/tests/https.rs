@@ -114,7 +114,7 @@ impl Node {
         let (cert_pem, key_pem) = ca.issue("system:node:node1", "system:nodes");
         let mut config = Config::new("node1", dir.path().to_owned());
         config.port = 0;
-        config.tls = Some(ServerTls { cert_pem, key_pem, client_ca_pem: ca.issuer.pem() });
+        config.tls = Some(ServerTls { cert_pem, key_pem, client_ca_pem: ca.issuer.pem() }.constant());
         let client = Client::new(Arc::new(Door(api.clone())), "test");
         let runtime = Arc::new(Streaming { inner, url: stream_url.to_owned() });
         let (stop, stopped) = watch::channel(false);

@@ -7,7 +7,7 @@ mod route;
 mod stats;
 mod stream;
 
-use crate::shell::{Config, Context};
+use crate::shell::{Config, Context, ServerTls};
 use crate::tls;
 use auth::Authority;
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -40,7 +40,7 @@ pub(crate) type Request = http::Request<Incoming>;
 /// The server's socket, bound but not serving yet: the node's status tells its port.
 pub(crate) struct Listening {
     listener: TcpListener,
-    acceptor: TlsAcceptor,
+    tls: watch::Receiver<Option<ServerTls>>,
     port: u16,
 }
 
@@ -53,12 +53,26 @@ impl Listening {
 
 /// Binds the server's socket; none if there are no certificates.
 pub(crate) async fn listen(config: &Config) -> Result<Option<Listening>, String> {
-    let Some(t) = &config.tls else { return Ok(None) };
-    let server = tls::server(&t.cert_pem, &t.key_pem, &t.client_ca_pem)?;
+    let Some(mut tls) = config.tls.clone() else { return Ok(None) };
+    // What came later counts as new.
+    tls.mark_changed();
     let place = SocketAddr::new(config.bind_ip, config.port);
     let listener = TcpListener::bind(place).await.map_err(|e| format!("cannot listen on {place}: {e}"))?;
     let port = listener.local_addr().map_err(|e| e.to_string())?.port();
-    Ok(Some(Listening { listener, acceptor: TlsAcceptor::from(server), port }))
+    Ok(Some(Listening { listener, tls, port }))
+}
+
+/// The acceptor of the newest certificates; none before there are any.
+fn acceptor(tls: &mut watch::Receiver<Option<ServerTls>>) -> Option<TlsAcceptor> {
+    let current = tls.borrow_and_update();
+    let t = current.as_ref()?;
+    match tls::server(&t.cert_pem, &t.key_pem, &t.client_ca_pem) {
+        Ok(server) => Some(TlsAcceptor::from(server)),
+        Err(e) => {
+            tracing::error!("the kubelet API goes on with its old certificates: {e}");
+            None
+        }
+    }
 }
 
 /// A whole body.
@@ -82,10 +96,11 @@ pub(crate) fn answer(code: u16, kind: &'static str, body: impl Into<Bytes>) -> A
 }
 
 /// Serves for ever.
-pub(crate) async fn serve(ctx: Arc<Context>, l: Listening) {
+pub(crate) async fn serve(ctx: Arc<Context>, mut l: Listening) {
     let authority = Arc::new(Authority::new(ctx.client.clone(), ctx.config.node_name.clone()));
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
+    let mut current = None;
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let stream = match l.listener.accept().await {
@@ -96,7 +111,12 @@ pub(crate) async fn serve(ctx: Arc<Context>, l: Listening) {
                 continue;
             }
         };
-        let (ctx, authority, acceptor) = (ctx.clone(), authority.clone(), l.acceptor.clone());
+        // The last certificates go on when whoever renews them is gone.
+        if current.is_none() || l.tls.has_changed().unwrap_or(false) {
+            current = acceptor(&mut l.tls).or(current);
+        }
+        let Some(acceptor) = current.clone() else { continue };
+        let (ctx, authority) = (ctx.clone(), authority.clone());
         connections.spawn(async move {
             connection(ctx, authority, acceptor, stream).await;
             drop(place);

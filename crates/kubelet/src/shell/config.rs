@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// The kubelet's port where nothing else is said.
 pub const DEFAULT_PORT: u16 = 10250;
@@ -20,6 +21,13 @@ pub struct ServerTls {
     pub client_ca_pem: String,
 }
 
+impl ServerTls {
+    /// Certificates that never change.
+    pub fn constant(self) -> watch::Receiver<Option<Self>> {
+        watch::channel(Some(self)).1
+    }
+}
+
 /// The agent's settings (`KubeletConfiguration` where upstream has one).
 #[derive(Clone)]
 pub struct Config {
@@ -31,8 +39,9 @@ pub struct Config {
     pub bind_ip: IpAddr,
     /// Its port; 0 picks a free one, which the node's status tells.
     pub port: u16,
-    /// Certificates; none switches the HTTPS server off.
-    pub tls: Option<ServerTls>,
+    /// Certificates as they come and are renewed: before the first, connections are closed at once. None switches the
+    /// HTTPS server off.
+    pub tls: Option<watch::Receiver<Option<ServerTls>>>,
     /// Where pods' directories are kept.
     pub root: PathBuf,
     /// Where pods' logs are kept.
@@ -45,6 +54,10 @@ pub struct Config {
     pub cluster_domain: String,
     /// Labels that the node registers with, beside the well-known ones.
     pub labels: BTreeMap<String, String>,
+    /// Annotations that the node registers with.
+    pub annotations: BTreeMap<String, String>,
+    /// Where volumes are that were provisioned for this node: their directories are open to any user.
+    pub volumes_dir: Option<PathBuf>,
     /// Most pods on the node (`maxPods`).
     pub max_pods: u32,
     /// How often the node's lease is renewed.
@@ -83,6 +96,8 @@ impl Config {
             cluster_dns: Vec::new(),
             cluster_domain: "cluster.local".to_owned(),
             labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            volumes_dir: None,
             max_pods: 110,
             lease_period: Duration::from_secs(10),
             status_period: Duration::from_secs(300),

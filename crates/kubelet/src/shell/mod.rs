@@ -14,6 +14,7 @@ mod node_status;
 mod objects;
 mod observe;
 mod pleg;
+mod pod_network;
 mod pressure;
 mod probe;
 mod pull;

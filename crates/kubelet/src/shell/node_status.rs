@@ -3,6 +3,7 @@
 
 use super::context::now;
 use super::machine_info::{self, Capacity};
+use super::pod_network::Share;
 use super::{Config, Context};
 use client::{Api, PatchKind};
 use cri::{ListImagesRequest, StatusRequest};
@@ -70,8 +71,8 @@ pub(crate) fn initial(config: &Config, fixed: &Fixed) -> Node {
     let mut node = Node::default();
     node.metadata.name = Some(config.node_name.clone());
     node.metadata.labels = Some(labels(config));
-    let note = ("volumes.kubernetes.io/controller-managed-attach-detach", "true");
-    node.metadata.annotations = Some(BTreeMap::from([(note.0.to_owned(), note.1.to_owned())]));
+    let note = ("volumes.kubernetes.io/controller-managed-attach-detach".to_owned(), "true".to_owned());
+    node.metadata.annotations = Some(config.annotations.clone().into_iter().chain([note]).collect());
     let address = |kind: &str, a: String| NodeAddress { type_: kind.to_owned(), address: a };
     node.status = Some(NodeStatus {
         addresses: Some(vec![
@@ -218,6 +219,14 @@ fn is_ready(s: &NodeStatus) -> bool {
     s.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
+type Words = BTreeMap<String, String>;
+
+/// Those of `wanted` that `have` doesn't have so.
+fn lacking(wanted: Option<Words>, have: Option<&Words>) -> Words {
+    let is = |(k, v): &(String, String)| have.and_then(|h| h.get(k)) == Some(v);
+    wanted.into_iter().flatten().filter(|w| !is(w)).collect()
+}
+
 /// Makes the node, or takes over the one that is there and puts right what it must have.
 async fn register(ctx: &Context, fixed: &Fixed) -> Result<Node, client::Error> {
     let api = Api::<Node>::all(&ctx.client);
@@ -231,18 +240,12 @@ async fn register(ctx: &Context, fixed: &Fixed) -> Result<Node, client::Error> {
             r => r,
         };
     };
-    let have = there.metadata.labels.clone().unwrap_or_default();
-    let lacks: BTreeMap<_, _> = first
-        .metadata
-        .labels
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|(k, v)| have.get(k) != Some(v))
-        .collect();
-    if lacks.is_empty() {
+    let labels = lacking(first.metadata.labels, there.metadata.labels.as_ref());
+    let annotations = lacking(first.metadata.annotations, there.metadata.annotations.as_ref());
+    if labels.is_empty() && annotations.is_empty() {
         return Ok(there);
     }
-    let body = json!({"metadata": {"labels": lacks}});
+    let body = json!({"metadata": {"labels": labels, "annotations": annotations}});
     api.patch(name, "", PatchKind::Merge, &body).await
 }
 
@@ -263,7 +266,9 @@ pub(crate) async fn run(ctx: Arc<Context>, fixed: Fixed) {
     ctx.teller.node(&node, false, "Starting", "Starting kubelet.".to_owned());
     let mut written = Instant::now();
     let mut told_ready = None;
+    let mut share = Share::follow(&ctx);
     loop {
+        share.tell(&ctx, &node, told_ready == Some(true)).await;
         let old = node.status.clone().unwrap_or_default();
         let new = present(&ctx, &fixed, &old).await;
         let ready = is_ready(&new);
@@ -286,7 +291,10 @@ pub(crate) async fn run(ctx: Arc<Context>, fixed: Fixed) {
             ctx.teller.node(&node, false, reason, format!("Node {name} status is now: {reason}"));
         }
         let period = if ready { PERIOD } else { FIRST };
-        tokio::time::sleep(period).await;
+        tokio::select! {
+            () = tokio::time::sleep(period) => {}
+            () = share.changed() => {}
+        }
         if let Ok(n) = Api::<Node>::all(&ctx.client).get(&ctx.config.node_name).await {
             node = n;
         }

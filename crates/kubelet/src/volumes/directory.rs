@@ -26,14 +26,22 @@ pub(crate) fn empty_dir(path: &Path, e: &EmptyDirVolumeSource) -> Result<(), Str
     std::fs::set_permissions(path, open).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-/// Checks a `hostPath` against its type, and makes it where the type says so (`pkg/volume/hostpath`).
-pub(crate) fn host_path(path: &str, kind: &str) -> Result<(), String> {
+/// Checks a `hostPath` against its type, and makes it where the type says so (`pkg/volume/hostpath`): `open` to any
+/// user, or as upstream does.
+pub(crate) fn host_path(path: &str, kind: &str, open: bool) -> Result<(), String> {
     let p = Path::new(path);
     let meta = std::fs::metadata(p).ok();
     let is = |t: FileType| meta.as_ref().is_some_and(|m| FileType::from_raw_mode(m.mode()) == t);
     let fail = |what: &str| Err(format!("hostPath type check failed: {path} is not {what}"));
     match kind {
-        "DirectoryOrCreate" if meta.is_none() => make_dir_now(p, 0o755),
+        "DirectoryOrCreate" if meta.is_none() => {
+            make_dir_now(p, 0o755)?;
+            if !open {
+                return Ok(());
+            }
+            let mode = std::fs::Permissions::from_mode(0o777);
+            std::fs::set_permissions(p, mode).map_err(|e| format!("{path}: {e}"))
+        }
         "FileOrCreate" if meta.is_none() => {
             std::fs::File::create_new(p).map(|_| ()).map_err(|e| format!("cannot make file {path}: {e}"))
         }

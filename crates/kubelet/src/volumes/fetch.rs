@@ -19,8 +19,8 @@ pub(crate) enum Source {
     Files { dir: PathBuf, files: Files, secret: bool },
     /// A directory that lives as long as the pod.
     EmptyDir { dir: PathBuf, spec: EmptyDirVolumeSource },
-    /// A path of the node.
-    HostPath { path: String, kind: String },
+    /// A path of the node; where it is made, `open` to any user.
+    HostPath { path: String, kind: String, open: bool },
     /// A path of the node that belongs to a volume.
     Local { path: String },
     /// The content of an image.
@@ -144,7 +144,8 @@ pub(crate) async fn place_of(ctx: &Arc<Context>, pod: &Arc<Pod>, v: &Volume) -> 
         return Ok(files("projected", true));
     }
     if let Some(h) = &v.host_path {
-        return Ok(Source::HostPath { path: h.path.clone(), kind: h.type_.clone().unwrap_or_default() });
+        let (path, kind) = (h.path.clone(), h.type_.clone().unwrap_or_default());
+        return Ok(Source::HostPath { path, kind, open: false });
     }
     if let Some(c) = &v.persistent_volume_claim {
         return claim(ctx, pod, &c.claim_name).await;
@@ -170,7 +171,9 @@ async fn claim(ctx: &Arc<Context>, pod: &Arc<Pod>, name: &str) -> Result<Source,
     let pv = ctx.objects.bound_volume(podspec::namespace(pod), name).await?;
     let spec = pv.spec.unwrap_or_default();
     if let Some(h) = spec.host_path {
-        return Ok(Source::HostPath { path: h.path, kind: h.type_.unwrap_or_default() });
+        let below = std::path::Path::new(&h.path).parent();
+        let open = below.is_some() && below == ctx.config.volumes_dir.as_deref();
+        return Ok(Source::HostPath { path: h.path, kind: h.type_.unwrap_or_default(), open });
     }
     if let Some(l) = spec.local {
         return Ok(Source::Local { path: l.path });

@@ -138,7 +138,7 @@ fn make(source: &Source, group: Option<u32>, lazily: bool, stamp: &str) -> Resul
                 None => Ok(()),
             }
         }
-        Source::HostPath { path, kind } => directory::host_path(path, kind),
+        Source::HostPath { path, kind, open } => directory::host_path(path, kind, *open),
         Source::Local { path } => {
             if !Path::new(path).exists() {
                 return Err(format!("path {path:?} does not exist"));
