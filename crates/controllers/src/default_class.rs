@@ -2,7 +2,8 @@
 //! remembered in a ConfigMap.
 
 use crate::volumes::PROVISIONER;
-use api::core::v1::{ConfigMap, Namespace};
+use crate::volumes::removal::ANNOTATION_PLACE;
+use api::core::v1::{ConfigMap, Namespace, Node};
 use api::storage::v1::StorageClass;
 use api::{MetaExt, ObjectMeta, names};
 use client::Key;
@@ -14,7 +15,7 @@ const CLASS: &str = "local";
 /// The ConfigMap in `kube-system` that says what was given already, and the entry for the class.
 const GIVEN: (&str, &str) = ("ironclad-defaults", "storageclass.local");
 
-/// The controller; off where there is no directory for volumes.
+/// The controller; off where no node has a place for volumes.
 pub(crate) struct DefaultClass {
     pub(crate) enabled: bool,
 }
@@ -35,14 +36,21 @@ impl Controller for DefaultClass {
                 keys.push(Key::new("", CLASS));
             }
         });
-        vec![of_system, of_map, Watch::only::<StorageClass>()]
+        let of_node = Watch::each::<Node>(|_, node, keys| {
+            if node.annotation(ANNOTATION_PLACE).is_some() {
+                keys.push(Key::new("", CLASS));
+            }
+        });
+        vec![of_system, of_map, of_node, Watch::only::<StorageClass>()]
     }
 
     fn plan(&self, cx: &Cx<'_>) -> Plan {
         let system = names::NAMESPACE_KUBE_SYSTEM;
         let given = cx.view.get::<ConfigMap>(system, GIVEN.0);
         let done = given.is_some_and(|m| m.data.iter().flatten().any(|(key, _)| key == GIVEN.1));
-        if !self.enabled || done || cx.view.get::<Namespace>("", system).is_none() {
+        let place = |n: &Node| n.annotation(ANNOTATION_PLACE).is_some();
+        let enabled = self.enabled || cx.view.all::<Node>().any(place);
+        if !enabled || done || cx.view.get::<Namespace>("", system).is_none() {
             return Plan::done();
         }
         let mut plan = Plan::default();

@@ -1,5 +1,6 @@
 //! The controllers: one file each, each a pure plan. No sockets, no clock, no store.
 
+pub mod certificates;
 mod claim_protection;
 mod claims;
 mod cronjob;
@@ -36,9 +37,9 @@ mod ttl;
 mod volume_protection;
 mod volumes;
 
-pub use volumes::{
-    ANNOTATION_NODE as ANNOTATION_VOLUME_NODE, FINALIZER_DATA as FINALIZER_VOLUME_DATA,
-    PROVISIONER as LOCAL_PROVISIONER,
+pub use volumes::removal::{
+    ANNOTATION_PLACE as ANNOTATION_VOLUMES_DIR, ANNOTATION_REMOVED as ANNOTATION_VOLUMES_REMOVED,
+    ANNOTATION_TO_REMOVE as ANNOTATION_VOLUMES_TO_REMOVE,
 };
 
 use jiff::Timestamp;
@@ -54,7 +55,10 @@ pub struct Config {
     /// Addresses of pods: one range, or an IPv4 and an IPv6 one with a comma between; empty: nodes bring their
     /// own.
     pub cluster_cidr: String,
-    /// Where nodes keep the directories of volumes that the built-in provisioner makes; empty: it is off.
+    /// Addresses among those that no node gets.
+    pub kept_cidr: String,
+    /// Where nodes that don't say keep the directories of volumes that the built-in provisioner makes; empty: they have no
+    /// place for them.
     pub volumes_dir: String,
 }
 
@@ -62,6 +66,7 @@ pub struct Config {
 pub fn all(config: &Config) -> Vec<Box<dyn Controller>> {
     let started = config.started;
     vec![
+        Box::new(certificates::RequestCleaner),
         Box::new(claim_protection::ClaimProtection),
         Box::new(cronjob::CronJobs),
         Box::new(daemonset::DaemonSets),
@@ -76,7 +81,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Controller>> {
         Box::new(gc::GarbageCollector),
         Box::new(job::Jobs),
         Box::new(namespace::Namespaces),
-        Box::new(node_ipam::NodeIpam::new(&config.cluster_cidr)),
+        Box::new(node_ipam::NodeIpam::new(&config.cluster_cidr, &config.kept_cidr)),
         Box::new(node_lifecycle::NodeLifecycle { started }),
         Box::new(pod_gc::PodGc),
         Box::new(quota::ResourceQuotas),
@@ -89,6 +94,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Controller>> {
         Box::new(taint_eviction::TaintEviction),
         Box::new(ttl::TtlAfterFinished),
         Box::new(volume_protection::VolumeProtection),
+        Box::new(volumes::removal::VolumeRemoval),
         Box::new(volumes::VolumeBinder { volumes_dir: config.volumes_dir.clone() }),
     ]
 }

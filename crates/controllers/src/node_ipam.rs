@@ -22,12 +22,15 @@ const ALL: &str = "";
 /// The controller, with the cluster's ranges; none: it does nothing.
 pub(crate) struct NodeIpam {
     clusters: Vec<Range>,
+    /// What no node gets.
+    kept: Vec<Range>,
 }
 
 impl NodeIpam {
-    /// With the ranges of `text`: one, or an IPv4 and an IPv6 one with a comma between.
-    pub(crate) fn new(text: &str) -> Self {
-        Self { clusters: text.split(',').filter_map(Range::parse).collect() }
+    /// With the ranges of `text`: one, or an IPv4 and an IPv6 one with a comma between; those of `kept` go to nobody.
+    pub(crate) fn new(text: &str, kept: &str) -> Self {
+        let ranges = |text: &str| text.split(',').filter_map(Range::parse).collect();
+        Self { clusters: ranges(text), kept: ranges(kept) }
     }
 }
 
@@ -51,7 +54,8 @@ impl Controller for NodeIpam {
             return plan;
         }
         lacking.sort_by_key(|n| (n.created(), n.name().to_owned()));
-        let mut taken: Vec<Range> = cx.view.all::<Node>().flat_map(ranges).collect();
+        let given = cx.view.all::<Node>().flat_map(ranges);
+        let mut taken: Vec<Range> = given.chain(self.kept.iter().copied()).collect();
         // Found once for each cluster range, and not for each node: what is behind it is taken.
         let mut next = vec![0; self.clusters.len()];
         for node in lacking {
@@ -181,7 +185,7 @@ mod tests {
 
     fn check(cluster: &str, nodes: &[(&str, &str)], expect: Expect) {
         let scene = Scene::new(nodes.iter().map(|(name, cidr)| node(name, cidr)));
-        expect.assert_eq(&scene.show(&NodeIpam::new(cluster), ""));
+        expect.assert_eq(&scene.show(&NodeIpam::new(cluster, ""), ""));
     }
 
     #[test]
@@ -227,8 +231,8 @@ mod tests {
     #[test]
     fn many_nodes_never_share() {
         let nodes: Vec<Value> = (0..300).map(|i| node(&format!("n{i:03}"), "")).collect();
-        let text = Scene::new(nodes).show(&NodeIpam::new("10.0.0.0/16"), "");
+        let text = Scene::new(nodes).show(&NodeIpam::new("10.0.0.0/16", "10.0.255.254/32"), "");
         let cidrs: BTreeSet<&str> = text.split('"').filter(|s| s.starts_with("10.0.")).collect();
-        assert_eq!((cidrs.len(), text.matches("CIDRNotAvailable Node").count()), (256, 44));
+        assert_eq!((cidrs.len(), text.matches("CIDRNotAvailable Node").count()), (255, 45));
     }
 }

@@ -5,6 +5,7 @@
 mod claim;
 mod matching;
 mod provision;
+pub(crate) mod removal;
 #[cfg(test)]
 mod tests;
 mod volume;
@@ -22,11 +23,11 @@ use std::time::Duration;
 pub(crate) use matching::class_of;
 
 /// The built-in provisioner: a directory on the node that the scheduler chose.
-pub const PROVISIONER: &str = "ironclad.local/hostpath";
+pub(crate) const PROVISIONER: &str = "ironclad.local/hostpath";
 /// On a volume of ours: which node has its directory.
-pub const ANNOTATION_NODE: &str = "ironclad.local/node";
+pub(crate) const ANNOTATION_NODE: &str = "ironclad.local/node";
 /// On a volume of ours, until its node has removed the directory.
-pub const FINALIZER_DATA: &str = "ironclad.local/volume-data";
+pub(crate) const FINALIZER_DATA: &str = "ironclad.local/volume-data";
 /// How soon to look again at what may only be late.
 const RETRY: Duration = Duration::from_secs(5);
 /// How often it is told again what a claim waits for.
@@ -34,7 +35,7 @@ const REMIND: Duration = Duration::from_secs(300);
 
 /// The controller. Claims are keys with a namespace, volumes keys without.
 pub(crate) struct VolumeBinder {
-    /// Where nodes keep the directories of volumes; empty: the built-in provisioner is off.
+    /// Where nodes that don't say keep the directories of volumes; empty: they have no place for them.
     pub(crate) volumes_dir: String,
 }
 
@@ -120,9 +121,10 @@ fn keys_of_pod(view: View<'_>, pod: &Pod, keys: &mut Vec<Key>) {
     }
 }
 
-/// A node that is gone takes the data of its volumes along.
+/// A node that is gone takes the data of its volumes along; one that is there may have removed some.
 fn keys_of_node(view: View<'_>, node: &Node, keys: &mut Vec<Key>) {
-    if view.get::<Node>("", node.name()).is_some() {
+    let here = view.get::<Node>("", node.name()).is_some();
+    if here && node.annotation(removal::ANNOTATION_REMOVED).is_none_or(str::is_empty) {
         return;
     }
     let on_it = |v: &&PersistentVolume| v.is_deleting() && v.annotation(ANNOTATION_NODE) == Some(node.name());

@@ -2,6 +2,7 @@
 //! the provisioner that the class names.
 
 use super::claim::waiting;
+use super::removal::ANNOTATION_PLACE;
 use super::{ANNOTATION_NODE, FINALIZER_DATA, PROVISIONER, RETRY, VolumeBinder};
 use api::core::v1::{
     HostPathVolumeSource, Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PersistentVolume,
@@ -24,7 +25,9 @@ pub(super) fn plan(
         return failed(claim, format!("storageclass.storage.k8s.io {name:?} not found"));
     };
     match class.provisioner.as_str() {
-        PROVISIONER if !binder.volumes_dir.is_empty() => local(binder, cx, claim, class),
+        PROVISIONER if !binder.volumes_dir.is_empty() || some_node_has_a_place(cx.view) => {
+            local(binder, cx, claim, class)
+        }
         name if name.starts_with("kubernetes.io/") => {
             failed(claim, format!("no volume plugin matched name: {name}"))
         }
@@ -82,7 +85,13 @@ fn local(binder: &VolumeBinder, cx: &Cx<'_>, claim: &PersistentVolumeClaim, clas
             return plan;
         }
     };
-    let volume = volume(binder, claim, class, node, name);
+    let Some(place) = place(binder, node) else {
+        let why = format!("node {:?} has no place for volumes", node.name());
+        let mut plan = failed(claim, not_provisioned(class, &why));
+        plan.requeue(RETRY);
+        return plan;
+    };
+    let volume = volume(place, claim, class, node, name);
     let mut plan = Plan::default();
     plan.writes.extend(addressed(claim, PROVISIONER));
     let done = format!("Successfully provisioned volume {{}} using {PROVISIONER}");
@@ -95,6 +104,17 @@ fn local(binder: &VolumeBinder, cx: &Cx<'_>, claim: &PersistentVolumeClaim, clas
             .or(EventNote::warning(claim, "ProvisioningFailed", not)),
     );
     plan
+}
+
+fn some_node_has_a_place(view: View<'_>) -> bool {
+    view.all::<Node>().any(|n| n.annotation(ANNOTATION_PLACE).is_some())
+}
+
+/// Where a node keeps the directories of volumes.
+fn place<'a>(binder: &'a VolumeBinder, node: &'a Node) -> Option<&'a str> {
+    let said = node.annotation(ANNOTATION_PLACE).unwrap_or(&binder.volumes_dir);
+    let steps = said.split('/').all(|step| step != "..");
+    (said.starts_with('/') && steps).then(|| said.trim_end_matches('/'))
 }
 
 /// What a directory can't be.
@@ -154,7 +174,7 @@ fn unselected(claim: &PersistentVolumeClaim) -> Write {
 }
 
 fn volume(
-    binder: &VolumeBinder,
+    place: &str,
     claim: &PersistentVolumeClaim,
     class: &StorageClass,
     node: &Node,
@@ -162,7 +182,7 @@ fn volume(
 ) -> PersistentVolume {
     let spec = claim.spec.clone().unwrap_or_default();
     let requests = spec.resources.and_then(|r| r.requests).unwrap_or_default();
-    let path = format!("{}/{name}", binder.volumes_dir.trim_end_matches('/'));
+    let path = format!("{place}/{name}");
     let annotations = [
         (names::ANNOTATION_PV_BOUND_BY_CONTROLLER, "yes"),
         (names::ANNOTATION_PV_PROVISIONED_BY, PROVISIONER),

@@ -405,6 +405,15 @@ fn a_volume_of_a_lost_node_is_let_go() {
     v["spec"]["persistentVolumeReclaimPolicy"] = "Delete".into();
     v["status"]["phase"] = "Released".into();
     check("v", [v.clone(), node("n1")], expect![[""]]);
+    let mut other = node("n1");
+    other["metadata"]["annotations"] = json!({"ironclad.local/volumes-removed": "u,w"});
+    check("v", [v.clone(), other.clone()], expect![[""]]);
+    // Lost with the node, or removed by it: the same.
+    other["metadata"]["annotations"]["ironclad.local/volumes-removed"] = "u,v".into();
+    assert_eq!(
+        Scene::new([v.clone(), other]).show(&binder(), "v"),
+        Scene::new([v.clone()]).show(&binder(), "v")
+    );
     check(
         "v",
         [v],

@@ -1,7 +1,7 @@
 //! One volume: its phase, and what becomes of it when its claim is gone.
 
 use super::{ANNOTATION_NODE, FINALIZER_DATA, PROVISIONER, RETRY};
-use super::{claim_ref, in_phase, matching, phase, provisioner, reclaim_policy, volume_name};
+use super::{claim_ref, in_phase, matching, phase, provisioner, reclaim_policy, removal, volume_name};
 use api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 use api::{MetaExt, names};
 use reconcile::{Cx, EventNote, Plan, Write};
@@ -111,13 +111,21 @@ fn fail(volume: &PersistentVolume, reason: &str, message: String) -> Plan {
         .unwrap_or_default()
 }
 
-/// Lets go of a volume whose node is gone, and with it the data and whoever could remove them.
+/// Lets go of a volume whose data are gone, with the node that had them or removed by it, or are the user's now.
 fn forsaken(cx: &Cx<'_>, volume: &PersistentVolume) -> Option<Write> {
     let node = volume.annotation(ANNOTATION_NODE)?;
-    let waits = volume.is_deleting()
-        && volume.has_finalizer(FINALIZER_DATA)
-        && !volume.has_finalizer(names::FINALIZER_PV_PROTECTION);
-    if !waits || cx.view.get::<Node>("", node).is_some() {
+    let done = match cx.view.get::<Node>("", node) {
+        None => {
+            volume.is_deleting()
+                && volume.has_finalizer(FINALIZER_DATA)
+                && !volume.has_finalizer(names::FINALIZER_PV_PROTECTION)
+        }
+        Some(node) => {
+            let keeps = reclaim_policy(volume) != "Delete";
+            removal::is_free(volume) && (keeps || removal::has_removed(node, volume))
+        }
+    };
+    if !done {
         return None;
     }
     let mut volume = volume.clone();
