@@ -37,7 +37,22 @@ impl Claims {
     /// The data directory that has these ranges, if it is still there.
     fn holder(&self, index: u8) -> Option<PathBuf> {
         let root = PathBuf::from(fs::read_to_string(self.path(index)).ok()?);
-        root.join("cluster.json").exists().then_some(root)
+        DataDir::new(Some(root.clone())).ok()?.exists().then_some(root)
+    }
+
+    /// [`Claims::take`] for a node of a cluster that runs elsewhere. Where that is on this machine too, both have the
+    /// ranges.
+    pub(crate) fn take_for_node(&self, ranges: Ranges, dir: &DataDir) -> Result<()> {
+        let authority = |root: &Path| {
+            let pem = fs::read_to_string(root.join("pki/ca.crt")).ok()?;
+            Some(pem.split_whitespace().collect::<String>())
+        };
+        match self.holder(ranges.index()).filter(|o| o != dir.root()) {
+            Some(other) if authority(&other).is_some() && authority(&other) == authority(dir.root()) => {
+                Ok(())
+            }
+            _ => self.take(ranges, dir),
+        }
     }
 
     /// The data directories of all clusters with a node on this machine, running or not.
@@ -59,7 +74,7 @@ impl Claims {
     pub(crate) fn take(&self, ranges: Ranges, dir: &DataDir) -> Result<()> {
         if let Some(other) = self.holder(ranges.index()).filter(|o| o != dir.root()) {
             bail!(
-                "the addresses {} of this cluster are in use by the one in {}; stop and purge one of them",
+                "the addresses {} of this cluster are in use on this machine by the one in {}; stop and purge one of them",
                 ranges.pods(),
                 other.display()
             );
@@ -108,5 +123,25 @@ mod tests {
         assert!(claims.take(first, &b).is_err());
         claims.release(first, &a);
         claims.take(first, &b).unwrap();
+    }
+
+    #[test]
+    fn nodes_of_one_cluster_share() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = |name: &str, authority: &str| {
+            let d = DataDir::new(Some(tmp.path().join(name))).unwrap();
+            fs::create_dir_all(d.pki()).unwrap();
+            fs::write(d.node_file(), "{}").unwrap();
+            fs::write(d.pki().join("ca.crt"), authority).unwrap();
+            d
+        };
+        let (server, node, stranger) = (dir("a", "ONE\r\n"), dir("b", "ONE\n"), dir("c", "TWO"));
+        let claims = Claims::open_at(&tmp.path().join("ranges")).unwrap();
+        let ranges = claims.choose().unwrap();
+        claims.take(ranges, &server).unwrap();
+        claims.take_for_node(ranges, &node).unwrap();
+        assert!(claims.take_for_node(ranges, &stranger).is_err());
+        claims.release(ranges, &node);
+        assert_eq!(claims.of(&server), Some(ranges.index()));
     }
 }

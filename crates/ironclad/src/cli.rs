@@ -1,7 +1,7 @@
 //! The command line as a value.
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// Kubernetes in one binary.
@@ -21,8 +21,10 @@ pub(crate) enum Command {
     Down(Down),
     /// Start the control plane alone, without a node
     Server(Up),
-    /// Start a node alone, for a control plane that runs elsewhere
+    /// Start a node alone, for a server that runs elsewhere
     Agent(Agent),
+    /// Print the line by which another machine joins
+    Token(Token),
     /// Import, pull, list and remove container images
     #[command(subcommand)]
     Image(Image),
@@ -80,12 +82,30 @@ pub(crate) struct Down {
 pub(crate) struct Agent {
     #[command(flatten)]
     pub(crate) cluster: Cluster,
-    /// Kubeconfig with the server's address and this node's credentials
-    #[arg(long, value_name = "FILE")]
-    pub(crate) kubeconfig: PathBuf,
+    /// The server's address; needed to join
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// What `ironclad token` printed; needed to join
+    #[arg(long, value_name = "TOKEN", env = "IRONCLAD_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// Join with a kubeconfig instead: the server's address, its authority, and this node's or a bootstrap user's credentials
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["server", "token"])]
+    pub(crate) kubeconfig: Option<PathBuf>,
     /// This node's name [default: the machine's host name]
     #[arg(long, value_name = "NAME")]
     pub(crate) node_name: Option<String>,
+    /// The address by which others reach this machine [default: the one from which it reaches the server]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) node_ip: Option<Ipv4Addr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Token {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// How long the token may be used; 0 for ever
+    #[arg(long, value_name = "TIME", default_value = "24h")]
+    pub(crate) ttl: String,
 }
 
 #[derive(Debug, Subcommand)]

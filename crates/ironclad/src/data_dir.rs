@@ -39,20 +39,22 @@ impl DataDir {
         &self.root
     }
 
-    /// Whether a cluster was ever started here.
+    /// Whether a cluster was ever started here, or a node joined one.
     pub(crate) fn exists(&self) -> bool {
-        self.root.join("cluster.json").exists()
+        self.cluster_file().exists() || self.node_file().exists()
     }
 
     /// Whether the folder looks like a cluster's: `up` or `image import` made it. Nothing else is ever purged.
     pub(crate) fn is_ours(&self) -> bool {
-        [self.cluster_file(), self.images(), self.root.join("lock")].iter().any(|p| p.exists())
+        [self.cluster_file(), self.node_file(), self.images(), self.root.join("lock")]
+            .iter()
+            .any(|p| p.exists())
     }
 
     /// Everything that a cluster makes in its folder; what says that it is one comes last.
     pub(crate) fn contents(&self) -> Vec<PathBuf> {
         let names = ["kubelet", "log", "volumes", "store", "pki", "kubeconfig", "runtime", "cluster.part"];
-        let last = ["cluster.json", "lock"];
+        let last = ["node.part", "cluster.json", "node.json", "lock"];
         names.iter().chain(&last).map(|name| self.root.join(name)).collect()
     }
 
@@ -123,6 +125,11 @@ impl DataDir {
     /// Settings of the cluster that never change once made.
     pub(crate) fn cluster_file(&self) -> PathBuf {
         self.root.join("cluster.json")
+    }
+
+    /// What a node keeps of the cluster that it joined.
+    pub(crate) fn node_file(&self) -> PathBuf {
+        self.root.join("node.json")
     }
 
     /// Certificates and keys.

@@ -1,5 +1,6 @@
 //! `ironclad down`: stops a cluster's containers; with `--purge` removes everything it left on the machine.
 
+use crate::agent::Membership;
 use crate::claims::Claims;
 use crate::cli::Down;
 use crate::data_dir::DataDir;
@@ -7,7 +8,9 @@ use crate::node::Node;
 use crate::runtime_process;
 use crate::settings::{Cluster, host_name};
 use anyhow::{Context, Result, bail};
+use network::address::Ranges;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 /// How long a running `up` may take to stop.
@@ -26,17 +29,17 @@ pub(crate) fn run(flags: Down) -> Result<()> {
     stop_server(&dir)?;
     let _lock = dir.lock()?;
     let root = rustix::process::geteuid().is_root();
-    let cluster = match Cluster::load(&dir) {
-        Ok(cluster) => cluster,
+    let ranges = match ranges(&dir) {
+        Ok(ranges) => ranges,
         Err(e) if flags.purge => {
             tracing::warn!("{e:#}; it is removed all the same");
-            let ranges = if root { Claims::open()?.of(&dir) } else { None };
-            Some(Cluster::unknown(ranges.unwrap_or(0)))
+            let claimed = if root { Claims::open()?.of(&dir) } else { None };
+            Some(Ranges::new(claimed.unwrap_or(0)).context("there are no address ranges")?)
         }
         Err(e) => return Err(e),
     };
-    if let Some(cluster) = cluster.filter(|_| root) {
-        stop_node(&dir, &cluster, flags.purge)?;
+    if let Some(ranges) = ranges.filter(|_| root) {
+        stop_node(&dir, ranges, flags.purge)?;
     }
     if flags.purge {
         let others = remove(&dir)?;
@@ -77,19 +80,31 @@ fn pause() {
     std::thread::sleep(PACE);
 }
 
-fn stop_node(dir: &DataDir, cluster: &Cluster, purge: bool) -> Result<()> {
-    let ranges = cluster.address_ranges()?;
+/// The address ranges of the cluster in this folder, or of the one that its node joined; none before either was started.
+fn ranges(dir: &DataDir) -> Result<Option<Ranges>> {
+    if let Some(cluster) = Cluster::load(dir)? {
+        return cluster.address_ranges().map(Some);
+    }
+    let settings = Membership::load(dir)?.and_then(|m| m.cluster);
+    settings.map(|s| s.ranges()).transpose()
+}
+
+fn stop_node(dir: &DataDir, ranges: Ranges, purge: bool) -> Result<()> {
     runtime_process::stop(dir)?;
     let config = runtime_process::config(dir, &ranges.pods())?;
     if !purge {
         return runtime::stop_all(config).context("some containers could not be stopped");
     }
     runtime::purge(config).context("some containers could not be removed")?;
-    let node = Node { dir: dir.clone(), name: host_name(), ranges, open: false };
+    let (domain, address) = (String::new(), Ipv4Addr::LOCALHOST);
+    let node = Node { dir: dir.clone(), name: host_name(), ranges, domain, address };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime
         .block_on(network::proxy::purge(&node.proxy()))
         .context("the service rules could not be removed")?;
+    runtime
+        .block_on(network::overlay::purge(&node.overlay()))
+        .context("the tunnels to other nodes could not be removed")?;
     Claims::open()?.release(ranges, dir);
     Ok(())
 }

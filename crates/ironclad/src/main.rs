@@ -1,5 +1,6 @@
 //! `ironclad`: Kubernetes in one binary.
 
+mod agent;
 mod check;
 mod claims;
 mod cli;
@@ -10,10 +11,14 @@ mod demo_server;
 mod down;
 mod images;
 mod kubeconfig;
+mod machine;
 mod node;
 mod progress;
+mod publish;
 mod runtime_process;
 mod settings;
+mod signer;
+mod token;
 mod up;
 mod volumes;
 mod wiring;
@@ -49,7 +54,8 @@ fn dispatch(command: Command, started: std::time::Instant) -> anyhow::Result<()>
     match command {
         Command::Up(flags) => up::run(settings::Settings::new(flags, false)?, started),
         Command::Server(flags) => up::run(settings::Settings::new(flags, true)?, started),
-        Command::Agent(flags) => node::agent(flags),
+        Command::Agent(flags) => agent::run(flags, started),
+        Command::Token(flags) => token::run(flags),
         Command::Down(flags) => down::run(flags),
         Command::Image(command) => images::run(command),
         Command::Check => check::run(),

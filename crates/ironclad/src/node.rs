@@ -1,20 +1,17 @@
 //! The node's part: runtime, node agent, service proxy and DNS of one machine.
 
-use crate::cli::Agent;
 use crate::data_dir::DataDir;
 use crate::progress::tell;
 use crate::runtime_process;
-use crate::settings::{Cluster, Settings};
-use crate::wiring::{ControlPlane, DOMAIN};
 use anyhow::{Context, Result};
-use client::{Client, Resource};
-use cri::{ContainerRuntime, GrpcRuntime};
+use client::Client;
+use cri::GrpcRuntime;
+use kubelet::ServerTls;
 use network::address::Ranges;
 use network::dns::{self, Server};
 use network::nft::Table;
-use network::proxy;
 use network::zone::Zone;
-use serde_json::json;
+use network::{overlay, peers, proxy};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::net::{TcpListener, UdpSocket};
@@ -22,6 +19,8 @@ use tokio::sync::watch;
 
 /// Hundredths of the disk that must be free, or pods are ended (upstream asks for 10, and 15 for images).
 const DISK_PERCENT: i64 = 5;
+/// The first of the numbers that tell the tunnels of clusters apart; see [`overlay`].
+const FIRST_VNI: u32 = 0x1c00;
 
 /// What the node's parts need to know.
 #[derive(Clone)]
@@ -29,25 +28,29 @@ pub(crate) struct Node {
     pub(crate) dir: DataDir,
     pub(crate) name: String,
     pub(crate) ranges: Ranges,
-    /// Whether node ports answer at every address of the machine, or on loopback only.
-    pub(crate) open: bool,
+    /// The cluster's domain.
+    pub(crate) domain: String,
+    /// The machine's address, as other machines and the API server reach it; loopback: only this machine does, and node
+    /// ports answer there alone.
+    pub(crate) address: Ipv4Addr,
+}
+
+/// How a node's parts come to the API server, and how they are known to it: in process, or over the network with
+/// certificates of their own.
+pub(crate) struct Door {
+    /// As `system:node:<name>`.
+    pub(crate) node: Client,
+    /// As `system:kube-proxy`.
+    pub(crate) proxy: Client,
+    /// What the node agent serves with.
+    pub(crate) serving: watch::Receiver<Option<ServerTls>>,
 }
 
 impl Node {
-    /// The node of a cluster on this machine.
-    pub(crate) fn new(settings: &Settings, cluster: &Cluster) -> Result<Self> {
-        Ok(Self {
-            dir: settings.data_dir.clone(),
-            name: settings.node_name.clone(),
-            ranges: cluster.address_ranges()?,
-            open: !cluster.listen.ip().is_loopback(),
-        })
-    }
-
     /// How the service proxy is set up.
     pub(crate) fn proxy(&self) -> proxy::Config {
         let (service_network, service_bits) = self.ranges.service_network();
-        let node_ports = if self.open { "0.0.0.0/0" } else { "127.0.0.0/8" };
+        let node_ports = if self.address.is_loopback() { "127.0.0.0/8" } else { "0.0.0.0/0" };
         proxy::Config {
             node: self.name.clone(),
             table: Table {
@@ -64,112 +67,106 @@ impl Node {
         }
     }
 
+    /// How the tunnels to other nodes are set up.
+    pub(crate) fn overlay(&self) -> overlay::Config {
+        overlay::Config {
+            node: self.name.clone(),
+            table: peers::Table {
+                name: format!("ironclad-tunnel-{}", self.dir.id()),
+                interface: format!("icx-{}", self.dir.id()),
+                bridge: runtime_process::bridge(&self.dir),
+                pods: self.ranges.pods(),
+                vni: FIRST_VNI + u32::from(self.ranges.index()),
+                port: overlay::PORT,
+            },
+        }
+    }
+
+    /// Whether another node of the cluster, on this very machine, has the cluster's addresses already: it answers for
+    /// this one too.
+    fn is_second(&self) -> bool {
+        !network::link::exists(&self.proxy().interface)
+            && crate::machine::addresses().contains(&self.ranges.dns())
+    }
+
+    /// Makes the interface that carries the cluster's service addresses.
+    pub(crate) fn prepare(&self) -> Result<()> {
+        if self.is_second() {
+            return Ok(());
+        }
+        proxy::prepare(&self.proxy()).context("cannot make the interface for service addresses")
+    }
+
     /// Starts everything of the node. What fails for good ends the start; what may come later is tried again by itself.
-    pub(crate) async fn start(&self, plane: &ControlPlane, stop: watch::Receiver<bool>) -> Result<()> {
+    pub(crate) async fn start(&self, door: Door, stop: watch::Receiver<bool>) -> Result<()> {
         let pods = self.ranges.pods();
         tell("starting the container runtime");
         runtime_process::ensure(&self.dir, &pods).await?;
         tokio::spawn(runtime_process::keep(self.dir.clone(), pods, stop.clone()));
         let runtime = Arc::new(GrpcRuntime::new(self.dir.runtime_socket()));
-        self.tell_pod_network(&*runtime).await?;
-        let user = format!("system:node:{}", self.name);
-        let node_client = plane.client(&user, &["system:nodes"], "kubelet");
-        self.start_network(plane.client("system:kube-proxy", &[], "kube-proxy")).await?;
-        tokio::spawn(publish_dns(
-            plane.client("system:apiserver", &["system:masters"], "ironclad"),
-            self.ranges.dns(),
-        ));
+        self.start_network(door.proxy).await?;
         tell("starting the node agent");
-        let config = self.kubelet(plane)?;
         let volumes = self.dir.volumes();
         std::fs::create_dir_all(&volumes).with_context(|| format!("cannot make {}", volumes.display()))?;
-        // No node may change volumes; the one that is in the server's process acts for the volumes' controller.
-        let tender = plane.controller("persistent-volume-binder").named("volumes");
-        tokio::spawn(crate::volumes::run(tender, volumes, self.name.clone()));
+        tokio::spawn(crate::volumes::run(door.node.named("volumes"), volumes, self.name.clone()));
+        let config = self.kubelet(door.serving);
         tokio::spawn(async move {
-            if let Err(e) = kubelet::run(config, node_client, runtime, stop).await {
+            if let Err(e) = kubelet::run(config, door.node, runtime, stop).await {
                 tracing::error!("the node agent ended: {e}");
             }
         });
         Ok(())
     }
 
-    /// The share of the pods' range that this node has: the first, as the only node.
-    async fn tell_pod_network(&self, runtime: &GrpcRuntime) -> Result<()> {
-        let share = self.ranges.pods().replace("/16", "/24");
-        let network = cri::NetworkConfig { pod_cidr: share };
-        let request = cri::UpdateRuntimeConfigRequest {
-            runtime_config: Some(cri::RuntimeConfig { network_config: Some(network) }),
+    async fn start_network(&self, client: Client) -> Result<()> {
+        let server = match self.is_second() {
+            true => None,
+            false => Some(self.start_dns().await?),
         };
-        runtime
-            .update_runtime_config(request)
-            .await
-            .context("the container runtime refused the pod network")?;
+        tokio::spawn(overlay::run(self.overlay(), client.clone()));
+        tokio::spawn(proxy::run(self.proxy(), client, server));
         Ok(())
     }
 
-    async fn start_network(&self, client: Client) -> Result<()> {
-        let config = self.proxy();
+    async fn start_dns(&self) -> Result<Server> {
         let address = SocketAddr::from((self.ranges.dns(), 53));
         let udp = UdpSocket::bind(address).await.with_context(|| format!("cannot serve DNS at {address}"))?;
         let tcp =
             TcpListener::bind(address).await.with_context(|| format!("cannot serve DNS at {address}"))?;
         let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let forward = dns::name_servers(&resolv_conf, IpAddr::V4(self.ranges.dns()));
-        let server = Server::new(Zone::new(DOMAIN), forward);
+        let server = Server::new(Zone::new(&self.domain), forward);
         let serving = server.clone();
         tokio::spawn(async move {
             if let Err(e) = serving.serve(udp, tcp).await {
                 tracing::error!("DNS ended: {e}");
             }
         });
-        tokio::spawn(proxy::run(config, client, Some(server)));
-        Ok(())
+        Ok(server)
     }
 
-    fn kubelet(&self, plane: &ControlPlane) -> Result<kubelet::Config> {
-        let now = meta::Time::new(jiff::Timestamp::now());
-        let loopback = IpAddr::from([127, 0, 0, 1]);
-        let serving = plane.pki.node_serving(&self.name, vec![auth::pki::Host::Ip(loopback)], now)?;
+    fn kubelet(&self, serving: watch::Receiver<Option<ServerTls>>) -> kubelet::Config {
         let mut config = kubelet::Config::new(&self.name, self.dir.kubelet());
-        config.port = 0;
+        config.node_ip = IpAddr::V4(self.address);
+        config.bind_ip = config.node_ip;
+        config.port = self.kubelet_port();
         config.pod_logs = self.dir.pod_logs();
         config.cluster_dns = vec![self.ranges.dns().to_string()];
-        config.cluster_domain = DOMAIN.into();
+        config.cluster_domain = self.domain.clone();
         // The disk is the user's own, and often rather full: a small share of a large one is no sign of distress.
         config.eviction.nodefs = DISK_PERCENT;
         config.eviction.imagefs = DISK_PERCENT;
-        config.tls = Some(kubelet::ServerTls {
-            cert_pem: serving.cert,
-            key_pem: serving.key,
-            client_ca_pem: plane.pki.ca.cert.clone(),
-        });
-        Ok(config)
+        config.tls = Some(serving);
+        let place = (controllers::ANNOTATION_VOLUMES_DIR, self.dir.volumes());
+        config.annotations.insert(place.0.to_owned(), place.1.to_string_lossy().into_owned());
+        config.volumes_dir = Some(place.1);
+        config
     }
-}
 
-/// Makes the Service `kube-dns`, by which people and programs find the cluster's DNS. It has no endpoints: the server
-/// answers at the service's address itself. One that is there already stays as it is.
-async fn publish_dns(client: Client, address: Ipv4Addr) {
-    let port = |name: &str, protocol: &str| json!({"name": name, "port": 53, "protocol": protocol, "targetPort": 53});
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service",
-        "metadata": {"name": "kube-dns", "namespace": "kube-system",
-            "labels": {"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}},
-        "spec": {"clusterIP": address.to_string(), "ports": [port("dns", "UDP"), port("dns-tcp", "TCP")]},
-    });
-    let created =
-        client.create(&Resource::of::<api::core::v1::Service>(), "kube-system", service.to_string()).await;
-    // An address that is taken on a second start means that the service is there.
-    if let Err(e) = created.map(drop).or_else(|e| if e.is_already_exists() { Ok(()) } else { Err(e) }) {
-        tracing::debug!("the service kube-dns was not made: {e}");
+    /// Upstream's port where other machines come to it and it is free, so that a firewall can know it; otherwise any.
+    fn kubelet_port(&self) -> u16 {
+        let usual = SocketAddr::from((self.address, kubelet::DEFAULT_PORT));
+        let free = !self.address.is_loopback() && std::net::TcpListener::bind(usual).is_ok();
+        if free { kubelet::DEFAULT_PORT } else { 0 }
     }
-}
-
-/// `ironclad agent`.
-pub(crate) fn agent(flags: Agent) -> Result<()> {
-    let _ = (flags.cluster, flags.kubeconfig, flags.node_name);
-    anyhow::bail!(
-        "joining a node to a control plane that runs elsewhere is not there yet; `ironclad up` runs both on one machine"
-    )
 }

@@ -98,11 +98,6 @@ impl Cluster {
         }
     }
 
-    /// What can be said of a cluster whose settings are unreadable: enough to remove it.
-    pub(crate) fn unknown(ranges: u8) -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, FIRST_PORT)), ranges }
-    }
-
     /// The cluster of this folder with its API's listener, chosen at the first start. Writes nothing.
     /// `claims` are those of the machine, where the cluster has a node here.
     pub(crate) fn choose(settings: &Settings, claims: Option<&Claims>) -> Result<(Self, TcpListener)> {
@@ -132,6 +127,26 @@ impl Cluster {
     pub(crate) fn address_ranges(&self) -> Result<Ranges> {
         Ranges::new(self.ranges)
             .with_context(|| format!("there are no address ranges with number {}", self.ranges))
+    }
+
+    /// The address by which the machine is reached: that of the API, where it says one.
+    pub(crate) fn machine(&self) -> Ipv4Addr {
+        match self.listen.ip() {
+            IpAddr::V4(ip) if !ip.is_unspecified() => ip,
+            _ => crate::machine::main_address().unwrap_or(Ipv4Addr::LOCALHOST),
+        }
+    }
+
+    /// Where pods reach the API: where it listens, or on this machine's own address for pods where that is loopback.
+    pub(crate) fn advertise(&self, node: bool) -> Result<SocketAddr> {
+        let machine = self.machine();
+        let ip = if node && machine.is_loopback() { self.address_ranges()?.host() } else { machine };
+        Ok(SocketAddr::from((ip, self.listen.port())))
+    }
+
+    /// The API's address for other machines.
+    pub(crate) fn public_url(&self) -> String {
+        format!("https://{}", SocketAddr::from((self.machine(), self.listen.port())))
     }
 
     /// The API's address for clients on this machine.

@@ -9,19 +9,19 @@ use crate::wiring::{self, ControlPlane};
 use crate::{data_dir, kubeconfig};
 use anyhow::{Context, Result, bail};
 use api::core::v1::Node as NodeObject;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 /// Less free space than this is not enough to start with, in bytes.
-const MIN_FREE: u64 = 64 << 20;
+pub(crate) const MIN_FREE: u64 = 64 << 20;
 /// Threads for everything that waits.
-const WORKERS: usize = 2;
+pub(crate) const WORKERS: usize = 2;
 /// Between two looks at whether everything is ready.
-const PACE: Duration = Duration::from_millis(2);
+pub(crate) const PACE: Duration = Duration::from_millis(2);
 /// After this long without being ready a warning says what is missing.
-const SLOW: Duration = Duration::from_secs(20);
+pub(crate) const SLOW: Duration = Duration::from_secs(20);
 
 /// What is held while the cluster runs.
 struct Held {
@@ -49,7 +49,7 @@ pub(crate) fn run(settings: Settings, started: Instant) -> Result<()> {
 }
 
 /// Fails with everything that keeps a node from running here.
-fn machine_allows() -> Result<()> {
+pub(crate) fn machine_allows() -> Result<()> {
     let missing: Vec<String> = Machine::look()
         .findings()
         .into_iter()
@@ -80,8 +80,7 @@ fn take(settings: &Settings) -> Result<Held> {
     };
     if let Some(claims) = claims {
         claims.take(cluster.address_ranges()?, dir)?;
-        let node = Node::new(settings, &cluster)?;
-        network::proxy::prepare(&node.proxy()).context("cannot make the interface for service addresses")?;
+        node(settings, &cluster)?.prepare()?;
     }
     cluster.save(dir)?;
     Ok(Held { _lock: lock, cluster, listener })
@@ -98,10 +97,11 @@ async fn serve(settings: &Settings, held: Held, started: Instant) -> Result<()> 
         kubeconfig::write(path, &cluster, &plane.pki)?;
     }
     let serving = listen(settings, &cluster, &plane, listener, &stopping)?;
-    plane.start_deciders(settings, &cluster)?;
+    plane.start_deciders(&cluster)?;
     let begin = async {
         if settings.node {
-            Node::new(settings, &cluster)?.start(&plane, stopping.clone()).await?;
+            let node = node(settings, &cluster)?;
+            node.start(plane.door(&node.name, node.address)?, stopping.clone()).await?;
         }
         wait_ready(settings, &plane).await?;
         println!("ready in {} ms", since_exec(started).as_millis());
@@ -121,6 +121,17 @@ async fn serve(settings: &Settings, held: Held, started: Instant) -> Result<()> 
     result
 }
 
+/// The node of a cluster on this machine.
+fn node(settings: &Settings, cluster: &Cluster) -> Result<Node> {
+    Ok(Node {
+        dir: settings.data_dir.clone(),
+        name: settings.node_name.clone(),
+        ranges: cluster.address_ranges()?,
+        domain: wiring::DOMAIN.to_owned(),
+        address: cluster.machine(),
+    })
+}
+
 type Serving = Vec<tokio::task::JoinHandle<()>>;
 
 /// Listens where the user asked, and for pods at the node's own address.
@@ -132,8 +143,9 @@ fn listen(
     stopping: &watch::Receiver<bool>,
 ) -> Result<Serving> {
     let mut listeners = vec![listener];
-    if settings.node && !cluster.listen.ip().is_unspecified() {
-        let address = SocketAddr::from((cluster.address_ranges()?.host(), cluster.listen.port()));
+    let advertised = cluster.advertise(settings.node)?;
+    if !cluster.listen.ip().is_unspecified() && advertised != cluster.listen {
+        let address = advertised;
         listeners.push(
             TcpListener::bind(address).with_context(|| format!("cannot listen for pods at {address}"))?,
         );
@@ -182,11 +194,11 @@ fn ready_condition(node: &NodeObject) -> Option<&api::core::v1::NodeCondition> {
     node.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == "Ready")
 }
 
-fn is_ready(node: &NodeObject) -> bool {
+pub(crate) fn is_ready(node: &NodeObject) -> bool {
     ready_condition(node).is_some_and(|c| c.status == "True")
 }
 
-fn why_not(node: &NodeObject) -> String {
+pub(crate) fn why_not(node: &NodeObject) -> String {
     ready_condition(node)
         .and_then(|c| c.message.clone())
         .unwrap_or_else(|| "it has not said anything yet".into())

@@ -1,16 +1,18 @@
-//! The directories behind volumes of the built-in provisioner, on this node: made for new volumes, and removed with
-//! their data when a volume is to go and nobody is bound to it any more. What is to be done is decided by [`task`].
+//! Removes the data of volumes of the built-in provisioner from this node, when the server says so on the Node object, and
+//! answers there (see `controllers::volumes::removal`). Their directories are made by the node agent, for the first pod.
 
-use api::core::v1::PersistentVolume;
-use api::{Kind, MetaExt, names};
+use api::core::v1::{Node, PersistentVolume};
+use api::{Kind, MetaExt, ObjectMeta};
 use client::reflector::{Batch, Reflector};
-use client::{Api, Cache, Client, Key, Resource};
+use client::{Api, Cache, Client, PatchKind, Resource};
+use controllers::{ANNOTATION_VOLUMES_REMOVED, ANNOTATION_VOLUMES_TO_REMOVE};
 use reconcile::EventNote;
-use rustix::fs::{AtFlags, Mode, OFlags};
-use std::collections::BTreeSet;
+use rustix::fs::{Mode, OFlags};
+use serde_json::json;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -23,75 +25,71 @@ const FEED_BUFFER: usize = 16;
 const EVENT_BUFFER: usize = 64;
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_secs(10);
-/// Any user of a container may write into a new volume, as into an empty directory.
-const OPEN: Mode = Mode::from_raw_mode(0o777);
 
-/// Tends the volumes of `node` for ever. `client` must be allowed to list, watch and update persistent volumes, as the
-/// role of `persistent-volume-binder` is.
-pub(crate) async fn run(client: Client, volumes_dir: PathBuf, node: String) {
+/// Tends the volumes of the node `name` for ever, as that node.
+pub(crate) async fn run(client: Client, volumes_dir: PathBuf, name: String) {
     let mut background = JoinSet::new();
     let (sink, mut batches) = mpsc::channel::<Batch>(FEED_BUFFER);
     let (events, told) = mpsc::channel::<(&'static str, EventNote)>(EVENT_BUFFER);
-    let (resource, decode) = (Resource::of::<PersistentVolume>(), PersistentVolume::INFO.decode);
-    background.spawn(Reflector::all(&client, resource, decode, 0).run(sink));
+    let reflector = Reflector {
+        fields: format!("metadata.name={name}"),
+        ..Reflector::all(&client, Resource::of::<Node>(), Node::INFO.decode, 0)
+    };
+    background.spawn(reflector.run(sink));
     background.spawn(reconcile::runner::tell(client.clone(), told, reconcile::system_clock()));
-    let (mut cache, mut todo) = (Cache::default(), BTreeSet::<Key>::new());
+    let (mut cache, mut node, mut again) = (Cache::default(), None::<Arc<Node>>, false);
     loop {
         tokio::select! {
             batch = batches.recv() => {
                 let Some(batch) = batch else { return };
                 let changes = batch.feeds.into_iter().flat_map(|feed| cache.apply(feed));
-                todo.extend(changes.filter_map(|c| c.new).map(|o| Key::of(&*o)));
+                let newest = changes.filter_map(|c| c.new).filter_map(api::downcast::<Node>).last();
+                node = newest.filter(|n| n.name() == name).or(node);
             }
-            () = tokio::time::sleep(RETRY), if !todo.is_empty() => {}
+            () = tokio::time::sleep(RETRY), if again => {}
         }
-        let mut failed = BTreeSet::new();
-        for key in std::mem::take(&mut todo) {
-            let Some(volume) = cache.get(&key).and_then(|o| o.as_any().downcast_ref::<PersistentVolume>())
-            else {
-                continue;
-            };
-            let Err(why) = tend(&client, &volumes_dir, &node, volume).await else { continue };
-            tracing::warn!(volume = volume.name(), "{why}");
-            if volume.is_deleting() {
-                let _ = events.try_send((COMPONENT, EventNote::warning(volume, "VolumeFailedDelete", why)));
-            }
-            failed.insert(key);
+        let Some(node) = &node else { continue };
+        let (removed, failed) = tend(&volumes_dir, node.annotation(ANNOTATION_VOLUMES_TO_REMOVE)).await;
+        again = !failed.is_empty();
+        for (volume, why) in failed {
+            tracing::warn!(volume, "{why}");
+            let metadata = ObjectMeta { name: Some(volume), ..ObjectMeta::default() };
+            let volume = PersistentVolume { metadata, ..PersistentVolume::default() };
+            let _ = events.try_send((COMPONENT, EventNote::warning(&volume, "VolumeFailedDelete", why)));
         }
-        todo = failed;
+        again |= !answer(&client, node, &removed).await;
     }
 }
 
-/// What a volume needs of this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Task {
-    /// Nothing: it is another's, or still in use.
-    Nothing,
-    /// Its directory.
-    Make,
-    /// Its data removed, and then to be let go.
-    Remove,
-    /// To be let go; the data are the user's now.
-    Release,
+/// Removes what is named: names of volumes with commas between. Gives those that are gone, and why others are not.
+async fn tend(volumes_dir: &Path, named: Option<&str>) -> (String, Vec<(String, String)>) {
+    let (mut removed, mut failed) = (Vec::new(), Vec::new());
+    for name in named.unwrap_or_default().split(',').filter(|n| is_plain(n)).map(str::to_owned) {
+        let (dir, own) = (volumes_dir.to_owned(), name.clone());
+        let work = tokio::task::spawn_blocking(move || remove(&dir, &own)).await;
+        match work.unwrap_or_else(|e| Err(io::Error::other(e))) {
+            Ok(()) => removed.push(name),
+            Err(e) => {
+                let path = volumes_dir.join(&name);
+                failed.push((name, format!("cannot remove the volume's data in {}: {e}", path.display())));
+            }
+        }
+    }
+    (removed.join(","), failed)
 }
 
-fn task(volume: &PersistentVolume, volumes_dir: &Path, node: &str) -> Task {
-    let spec = volume.spec.clone().unwrap_or_default();
-    let ours = volume.annotation(names::ANNOTATION_PV_PROVISIONED_BY) == Some(controllers::LOCAL_PROVISIONER)
-        && volume.annotation(controllers::ANNOTATION_VOLUME_NODE) == Some(node)
-        && volume.has_finalizer(controllers::FINALIZER_VOLUME_DATA);
-    // Nothing but the directory that has the volume's own name is ever touched.
-    let place = spec.host_path.is_some_and(|h| Path::new(&h.path) == volumes_dir.join(volume.name()));
-    let in_use = volume.has_finalizer(names::FINALIZER_PV_PROTECTION)
-        || volume.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
-    match (ours && place && is_plain(volume.name()), volume.is_deleting(), in_use) {
-        (true, false, _) => Task::Make,
-        (true, true, false) if spec.persistent_volume_reclaim_policy.as_deref() == Some("Delete") => {
-            Task::Remove
-        }
-        (true, true, false) => Task::Release,
-        _ => Task::Nothing,
+/// Says on the Node what is removed. False: it is to be said again.
+async fn answer(client: &Client, node: &Node, removed: &str) -> bool {
+    if node.annotation(ANNOTATION_VOLUMES_REMOVED).unwrap_or_default() == removed {
+        return true;
     }
+    let removed = if removed.is_empty() { json!(null) } else { json!(removed) };
+    let patch = json!({"metadata": {"annotations": {ANNOTATION_VOLUMES_REMOVED: removed}}});
+    let answered = Api::<Node>::all(client).patch(node.name(), "", PatchKind::Merge, &patch).await;
+    if let Err(e) = &answered {
+        tracing::warn!("the removal of volumes is not told to the server yet: {e}");
+    }
+    answered.is_ok()
 }
 
 /// Whether a name is one step down, and not up or aside.
@@ -99,54 +97,9 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
 }
 
-async fn tend(
-    client: &Client,
-    volumes_dir: &Path,
-    node: &str,
-    volume: &PersistentVolume,
-) -> Result<(), String> {
-    let task = task(volume, volumes_dir, node);
-    let (dir, name) = (volumes_dir.to_owned(), volume.name().to_owned());
-    let path = volumes_dir.join(volume.name());
-    let work = move || match task {
-        Task::Make => make(&dir, &name),
-        Task::Remove => remove(&dir, &name),
-        Task::Release | Task::Nothing => Ok(()),
-    };
-    let done = tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(io::Error::other(e)));
-    done.map_err(|e| match task {
-        Task::Make => format!("cannot make the volume's directory {}: {e}", path.display()),
-        _ => format!("cannot remove the volume's data in {}: {e}", path.display()),
-    })?;
-    if !matches!(task, Task::Remove | Task::Release) {
-        return Ok(());
-    }
-    let mut released = volume.clone();
-    let finalizers = released.metadata.finalizers.get_or_insert_default();
-    finalizers.retain(|f| f != controllers::FINALIZER_VOLUME_DATA);
-    match Api::<PersistentVolume>::all(client).update(&released).await {
-        Ok(_) => Ok(()),
-        // Somebody changed it: the change brings us back here.
-        Err(e) if e.is_conflict() || e.is_not_found() => Ok(()),
-        Err(e) => Err(format!("the volume's data are removed, but the finalizer is not: {e}")),
-    }
-}
-
 fn open_root(dir: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
     Ok(rustix::fs::open(dir, flags, Mode::empty())?)
-}
-
-/// Makes the directory, if it isn't there.
-fn make(dir: &Path, name: &str) -> io::Result<()> {
-    std::fs::create_dir_all(dir)?;
-    let root = open_root(dir)?;
-    match rustix::fs::mkdirat(&root, name, Mode::RWXU) {
-        // Whoever made it may have changed its mode since.
-        Err(rustix::io::Errno::EXIST) => Ok(()),
-        Err(e) => Err(e.into()),
-        Ok(()) => Ok(rustix::fs::chmodat(&root, name, OPEN, AtFlags::empty())?),
-    }
 }
 
 /// Removes the directory and all below it. The step into it is taken from a descriptor of its parent, and no symbolic
@@ -167,48 +120,19 @@ fn remove(dir: &Path, name: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
-    fn volume(change: impl Fn(&mut Value)) -> PersistentVolume {
-        let mut v = json!({"metadata": {"name": "pvc-1", "finalizers": ["ironclad.local/volume-data"],
-                "deletionTimestamp": "2026-01-01T00:00:00Z", "annotations": {"ironclad.local/node": "n1",
-                    "pv.kubernetes.io/provisioned-by": "ironclad.local/hostpath"}},
-            "spec": {"persistentVolumeReclaimPolicy": "Delete", "hostPath": {"path": "/volumes/pvc-1"}},
-            "status": {"phase": "Released"}});
-        change(&mut v);
-        serde_json::from_value(v).unwrap()
-    }
-
-    #[test]
-    fn data_go_only_when_nobody_is_bound_to_them() {
-        let task = |change: &dyn Fn(&mut Value)| task(&volume(change), Path::new("/volumes"), "n1");
-        assert_eq!(task(&|_| {}), Task::Remove);
-        assert_eq!(task(&|v| v["status"]["phase"] = "Bound".into()), Task::Nothing);
-        let protected = json!(["ironclad.local/volume-data", "kubernetes.io/pv-protection"]);
-        assert_eq!(task(&|v| v["metadata"]["finalizers"] = protected.clone()), Task::Nothing);
-        assert_eq!(task(&|v| v["spec"]["persistentVolumeReclaimPolicy"] = "Retain".into()), Task::Release);
-        assert_eq!(task(&|v| v["metadata"]["deletionTimestamp"] = Value::Null), Task::Make);
-        assert_eq!(
-            task(&|v| v["metadata"]["annotations"]["ironclad.local/node"] = "n2".into()),
-            Task::Nothing
-        );
-        assert_eq!(task(&|v| v["metadata"]["finalizers"] = json!([])), Task::Nothing);
-    }
-
-    #[test]
-    fn nothing_but_the_own_directory_is_touched() {
-        let task = |name: &str, path: &str| {
-            let v = volume(|v| {
-                v["metadata"]["name"] = name.into();
-                v["spec"]["hostPath"]["path"] = path.into();
-            });
-            task(&v, Path::new("/volumes"), "n1")
-        };
-        assert_eq!(task("pvc-1", "/etc"), Task::Nothing);
-        assert_eq!(task("pvc-1", "/volumes/pvc-2"), Task::Nothing);
-        assert_eq!(task("..", "/volumes/.."), Task::Nothing);
-        assert_eq!(task("a/b", "/volumes/a/b"), Task::Nothing);
+    #[tokio::test]
+    async fn nothing_but_what_is_named_below_the_folder_is_removed() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = tmp.path().join("volumes");
+        std::fs::create_dir_all(dir.join("a/b")).unwrap();
+        std::fs::create_dir_all(dir.join("c")).unwrap();
+        std::fs::write(tmp.path().join("outside"), "data").unwrap();
+        let (removed, failed) = tend(&dir, Some("a,..,../outside,never,/etc,")).await;
+        assert_eq!((removed.as_str(), failed.len()), ("a,never", 0));
+        assert!(dir.join("c").exists() && !dir.join("a").exists() && tmp.path().join("outside").exists());
+        assert_eq!(tend(&dir, None).await.0, "");
     }
 
     #[test]
@@ -217,10 +141,7 @@ mod tests {
         let (dir, outside) = (tmp.path().join("volumes"), tmp.path().join("outside"));
         std::fs::create_dir(&outside).unwrap();
         std::fs::write(outside.join("kept"), "data").unwrap();
-        make(&dir, "v").unwrap();
-        make(&dir, "v").unwrap();
-        assert_eq!(std::fs::metadata(dir.join("v")).unwrap().permissions().mode() & 0o777, 0o777);
-        std::fs::create_dir(dir.join("v/sub")).unwrap();
+        std::fs::create_dir_all(dir.join("v/sub")).unwrap();
         std::fs::write(dir.join("v/sub/file"), "data").unwrap();
         symlink(&outside, dir.join("v/sub/link")).unwrap();
         remove(&dir, "v").unwrap();

@@ -1,7 +1,9 @@
 //! Who is given what: the control plane of one cluster, put together.
 
 use crate::data_dir::DataDir;
+use crate::node::Door;
 use crate::settings::{Cluster, Settings};
+use crate::signer::Signer;
 use anyhow::{Context, Result};
 use apiserver::clock::{RandomUids, SystemClock};
 use apiserver::{ApiServer, Headers};
@@ -9,7 +11,8 @@ use auth::pki::{Names, Pki};
 use auth::{Authenticator, Authorizer, Issuer};
 use client::Client;
 use meta::{Time, UserInfo};
-use std::net::{IpAddr, SocketAddr};
+use network::address::Ranges;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use store::{Embedded, Limits, Store};
 
@@ -30,7 +33,11 @@ pub(crate) struct ControlPlane {
 /// The names and addresses under which the API is reached.
 pub(crate) fn names(cluster: &Cluster, host: &str) -> Result<Names> {
     let ranges = cluster.address_ranges()?;
-    let listen = vec![cluster.listen.ip(), IpAddr::V4(ranges.host())];
+    let mut listen = vec![cluster.listen.ip(), IpAddr::V4(ranges.host()), IpAddr::V4(cluster.machine())];
+    if cluster.listen.ip().is_unspecified() {
+        let own = crate::machine::addresses();
+        listen.extend(own.into_iter().filter(|a| !Ranges::is_of_clusters(*a)).map(IpAddr::V4));
+    }
     let service = vec![IpAddr::V4(ranges.api())];
     Ok(Names { hostname: host.into(), listen, service, cluster_domain: DOMAIN.into(), extra: Vec::new() })
 }
@@ -44,10 +51,6 @@ pub(crate) fn build(settings: &Settings, cluster: &Cluster) -> Result<ControlPla
         .with_context(|| format!("cannot make the cluster's certificates in {}", dir.pki().display()))?;
     let tls = Arc::new(auth::pki::server_config(&pki.serving, &pki.ca.cert)?);
     let issuer = Issuer::new(ISSUER, pki.signing_key(ring::rand::SystemRandom::new())?);
-    let advertise = match settings.node {
-        true => SocketAddr::new(IpAddr::V4(ranges.host()), cluster.listen.port()),
-        false => cluster.listen,
-    };
     let server = ApiServer::new(apiserver::Config {
         store: open_store(dir)?,
         kinds: registry::kinds().to_vec(),
@@ -58,7 +61,7 @@ pub(crate) fn build(settings: &Settings, cluster: &Cluster) -> Result<ControlPla
         uids: Arc::new(RandomUids::default()),
         service_cidr: ranges.service_network(),
         node_ports: NODE_PORTS,
-        advertise,
+        advertise: cluster.advertise(settings.node)?,
         kubelet_tls: Some(Arc::new(auth::pki::client_config(&pki.ca.cert, Some(&pki.kubelet_client))?)),
         client_ca: pki.ca.cert.clone(),
     })
@@ -85,18 +88,32 @@ impl ControlPlane {
         self.client(&user, &["system:serviceaccounts", "system:serviceaccounts:kube-system"], name)
     }
 
+    /// The way in for the node that is in the server's own process.
+    pub(crate) fn door(&self, node: &str, address: Ipv4Addr) -> Result<Door> {
+        let hosts = [Ipv4Addr::LOCALHOST, address].map(|ip| auth::pki::Host::Ip(IpAddr::V4(ip)));
+        let serving = self.pki.node_serving(node, hosts.to_vec(), Time::new(jiff::Timestamp::now()))?;
+        let tls = kubelet::ServerTls {
+            cert_pem: serving.cert,
+            key_pem: serving.key,
+            client_ca_pem: self.pki.ca.cert.clone(),
+        };
+        Ok(Door {
+            node: self.client(&format!("system:node:{node}"), &["system:nodes"], "kubelet"),
+            proxy: self.client("system:kube-proxy", &[], "kube-proxy"),
+            serving: tls.constant(),
+        })
+    }
+
     /// Starts the controllers and the scheduler. They run until the process ends.
-    pub(crate) fn start_deciders(&self, settings: &Settings, cluster: &Cluster) -> Result<()> {
+    pub(crate) fn start_deciders(&self, cluster: &Cluster) -> Result<()> {
         let ranges = cluster.address_ranges()?;
         let config = controllers::Config {
             started: jiff::Timestamp::now(),
             root_ca_pem: self.pki.ca.cert.clone(),
             cluster_cidr: ranges.pods(),
-            volumes_dir: if settings.node {
-                settings.data_dir.volumes().to_string_lossy().into_owned()
-            } else {
-                String::new()
-            },
+            kept_cidr: format!("{}/32", ranges.host()),
+            // Nodes say for themselves.
+            volumes_dir: String::new(),
         };
         let manager = self.client("system:kube-controller-manager", &[], "kube-controller-manager");
         let runner = reconcile::Runner::new(controllers::all(&config), manager, reconcile::system_clock())
@@ -104,6 +121,14 @@ impl ControlPlane {
         tokio::spawn(runner.run(std::future::pending()));
         let client = self.client("system:kube-scheduler", &[], "kube-scheduler");
         tokio::spawn(scheduler::shell::run(client, reconcile::system_clock()));
+        let signer = Signer {
+            upstream: self.controller("certificate-controller"),
+            ours: self.controller("ironclad-node-certificates"),
+            authority: self.pki.ca.clone(),
+        };
+        tokio::spawn(signer.run());
+        let own = self.client("system:apiserver", &["system:masters"], "ironclad");
+        tokio::spawn(crate::publish::run(own, ranges));
         Ok(())
     }
 }
