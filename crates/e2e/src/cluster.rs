@@ -29,6 +29,17 @@ pub struct Options {
     pub no_node: bool,
     /// More flags for `up`.
     pub flags: Vec<String>,
+    /// The network namespace of the machine that it runs on; none is the test's own.
+    pub namespace: Option<String>,
+}
+
+impl Options {
+    /// On the first of two machines, where the other reaches it.
+    pub fn first_of(machines: &crate::Machines) -> Self {
+        let listen = format!("{}:6443", crate::Machines::address(0));
+        let flags = vec!["--listen".to_owned(), listen];
+        Self { flags, namespace: Some(machines.namespace(0)), ..Self::default() }
+    }
 }
 
 /// A running cluster; gone with everything of it when dropped.
@@ -55,7 +66,8 @@ impl Cluster {
     pub fn unstarted(options: Options) -> Self {
         let dir = tempfile::Builder::new().prefix("ironclad-e2e-").tempdir().expect("a temporary directory");
         let listen = free_port(dir.path());
-        Self { dir, options, listen, ironclad: Program::from_env("IRONCLAD_BIN"), server: None }
+        let ironclad = Program::from_env("IRONCLAD_BIN").in_namespace(options.namespace.clone());
+        Self { dir, options, listen, ironclad, server: None }
     }
 
     /// A cluster with a node.
@@ -215,7 +227,7 @@ impl Cluster {
     }
 
     fn client(&self, variable: &str) -> Program {
-        self.given(Program::from_env(variable))
+        self.given(Program::from_env(variable)).in_namespace(self.options.namespace.clone())
     }
 
     fn given(&self, program: Program) -> Program {

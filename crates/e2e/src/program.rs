@@ -47,6 +47,8 @@ impl Output {
 pub struct Program {
     path: PathBuf,
     env: Vec<(String, OsString)>,
+    /// The network namespace that it runs in; none is the test's own.
+    namespace: Option<String>,
 }
 
 impl Program {
@@ -54,17 +56,17 @@ impl Program {
     pub fn from_env(variable: &str) -> Self {
         let path = std::env::var_os(variable)
             .unwrap_or_else(|| panic!("{variable} is not set: run these tests with `cargo xtask e2e`"));
-        Self { path: path.into(), env: Vec::new() }
+        Self { path: path.into(), env: Vec::new(), namespace: None }
     }
 
     /// A program of the machine.
     pub fn named(name: &str) -> Self {
-        Self { path: name.into(), env: Vec::new() }
+        Self { path: name.into(), env: Vec::new(), namespace: None }
     }
 
     /// A program of this machine, found along PATH.
     pub fn at(name: &str) -> Self {
-        Self { path: name.into(), env: Vec::new() }
+        Self { path: name.into(), env: Vec::new(), namespace: None }
     }
 
     /// With a variable in its environment.
@@ -73,9 +75,29 @@ impl Program {
         self
     }
 
+    /// On one of two machines.
+    pub fn on(mut self, machines: &crate::Machines, n: usize) -> Self {
+        self.namespace = Some(machines.namespace(n));
+        self
+    }
+
+    /// Where this cluster's machine is, if it is not the test's.
+    pub(crate) fn in_namespace(mut self, namespace: Option<String>) -> Self {
+        self.namespace = namespace;
+        self
+    }
+
     /// The command, for those who want to keep it running.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.path);
+        let mut command = match &self.namespace {
+            None => Command::new(&self.path),
+            Some(namespace) => {
+                // Replaces itself by the program, which has its process id.
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net={namespace}")).arg("--").arg(&self.path);
+                command
+            }
+        };
         command.args(args).envs(self.env.iter().map(|(k, v)| (k, v)));
         command
     }

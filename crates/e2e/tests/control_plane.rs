@@ -88,3 +88,47 @@ fn nothing_acknowledged_is_lost() {
     }
     assert_eq!(c.stop(), Some(0));
 }
+
+/// A request for a client's certificate.
+fn signing_request(name: &str, user: &str, group: &str, signer: &str) -> String {
+    let (_, request) = auth::pki::request(&auth::pki::Profile::client(user, Some(group))).expect("a request");
+    format!(
+        "apiVersion: certificates.k8s.io/v1\nkind: CertificateSigningRequest\nmetadata: {{name: {name}}}\nspec:\n  \
+         request: {request}\n  signerName: {signer}\n  expirationSeconds: 3600\n  usages: [client auth]\n"
+    )
+}
+
+#[test]
+fn certificates_are_approved_denied_and_issued() {
+    const CLIENT: &str = "kubernetes.io/kube-apiserver-client";
+    let c = Cluster::control_plane();
+    c.apply(&signing_request("ada", "ada", "dev", CLIENT));
+    c.apply(&signing_request("eve", "eve", "dev", CLIENT));
+    c.says(&[
+        ("get csr ada", "Pending"),
+        ("certificate approve ada", "certificatesigningrequest.certificates.k8s.io/ada approved"),
+        ("certificate deny eve", "certificatesigningrequest.certificates.k8s.io/eve denied"),
+        ("get csr eve", "Denied"),
+        ("describe csr ada", "Requesting User:     kubernetes-admin"),
+    ]);
+    let path = ["get", "csr", "ada", "-o", "jsonpath={.status.certificate}"];
+    let issued = eventually("the certificate", || {
+        let got = c.kubectl(&path).out;
+        if got.is_empty() { Err(c.run("get csr ada -o yaml").out) } else { Ok(got) }
+    });
+    c.says(&[("get csr ada", "Approved,Issued")]);
+    c.refuses(&[("certificate approve eve", "eve")]);
+    // The certificate is the user's.
+    let file = c.file("issued.b64", &issued);
+    let decoded = c.scratch().join("issued.crt").to_string_lossy().into_owned();
+    e2e::Program::at("sh").run(&["-c", &format!("base64 -d {file} > {decoded}")]).ok();
+    let text = std::fs::read_to_string(&decoded).expect("a certificate");
+    assert_eq!(auth::pki::subject(&text), Some(("ada".to_owned(), vec!["dev".to_owned()])));
+    let (from, to) = auth::pki::validity(&text).expect("a certificate");
+    assert_eq!(to.as_second() - from.as_second(), 3600 + 300);
+    let masters = c.kubectl_with(&["apply", "-f", "-"], &signing_request("m", "m", "system:masters", CLIENT));
+    assert!(masters.fails().contains("signer with system:masters group is not allowed"));
+    let broken = signing_request("b", "b", "dev", CLIENT).replace("request: LS0t", "request: AAAA");
+    let broken = c.kubectl_with(&["apply", "-f", "-"], &broken).fails();
+    assert!(broken.contains("PEM block type must be CERTIFICATE REQUEST"), "{broken}");
+}
