@@ -178,7 +178,8 @@ fn a_second_machine_joins_and_its_pods_are_reached() {
     second.stop();
     node_is(&c, "second", "Unknown");
     eventually("the eviction of the pod that tolerates nothing", || {
-        let got = c.run("get pod shell -o jsonpath={.metadata.deletionTimestamp}").out;
-        if got.is_empty() { Err(c.run("describe pod shell").out) } else { Ok(()) }
+        let got = c.run("get pod shell -o jsonpath={.metadata.deletionTimestamp}");
+        let gone = got.err.contains("NotFound") || !got.out.is_empty();
+        if gone { Ok(()) } else { Err(c.run("describe pod shell").out) }
     });
 }

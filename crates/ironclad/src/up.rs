@@ -97,7 +97,7 @@ async fn serve(settings: &Settings, held: Held, started: Instant) -> Result<()> 
         kubeconfig::write(path, &cluster, &plane.pki)?;
     }
     let serving = listen(settings, &cluster, &plane, listener, &stopping)?;
-    plane.start_deciders(&cluster)?;
+    plane.start_deciders(settings, &cluster)?;
     let begin = async {
         if settings.node {
             let node = node(settings, &cluster)?;

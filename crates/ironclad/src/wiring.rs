@@ -105,15 +105,18 @@ impl ControlPlane {
     }
 
     /// Starts the controllers and the scheduler. They run until the process ends.
-    pub(crate) fn start_deciders(&self, cluster: &Cluster) -> Result<()> {
+    pub(crate) fn start_deciders(&self, settings: &Settings, cluster: &Cluster) -> Result<()> {
         let ranges = cluster.address_ranges()?;
         let config = controllers::Config {
             started: jiff::Timestamp::now(),
             root_ca_pem: self.pki.ca.cert.clone(),
             cluster_cidr: ranges.pods(),
             kept_cidr: format!("{}/32", ranges.host()),
-            // Nodes say for themselves.
-            volumes_dir: String::new(),
+            // Nodes say for themselves; that there is one here is known before it does.
+            volumes_dir: match settings.node {
+                true => settings.data_dir.volumes().to_string_lossy().into_owned(),
+                false => String::new(),
+            },
         };
         let manager = self.client("system:kube-controller-manager", &[], "kube-controller-manager");
         let runner = reconcile::Runner::new(controllers::all(&config), manager, reconcile::system_clock())

@@ -105,7 +105,9 @@ async fn serve(dir: &DataDir, flags: &Agent, started: Instant) -> Result<()> {
         // Whoever did not join leaves nothing behind.
         let _ = std::fs::remove_dir_all(dir.root());
     }
-    tell("stopping; containers go on, `ironclad down` stops them");
+    if result.is_ok() {
+        tell("stopping; containers go on, `ironclad down` stops them");
+    }
     stop.send_replace(true);
     drop(lock);
     result
