@@ -117,7 +117,9 @@ mod tests {
         let first = claims.choose().unwrap();
         claims.take(first, &a).unwrap();
         assert_ne!(claims.choose().unwrap(), first);
-        assert!(claims.take(first, &b).unwrap_err().to_string().contains("in use by the one in"));
+        assert!(
+            claims.take(first, &b).unwrap_err().to_string().contains("in use on this machine by the one in")
+        );
         claims.take(first, &a).unwrap();
         claims.release(first, &b);
         assert!(claims.take(first, &b).is_err());
