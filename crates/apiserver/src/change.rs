@@ -171,7 +171,10 @@ impl Writing<'_> {
 }
 
 fn patch_json(body: &Bytes) -> Result<Decoded, Status> {
-    meta::decode::json(body).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))
+    meta::decode::json(body).map_err(|e| {
+        let why = meta::json_fault::find(body).unwrap_or_else(|| e.to_string());
+        Status::bad_request(format!("error decoding patch: {why}"))
+    })
 }
 
 fn strategic(form: &Form, current: &Value, patch: &Value) -> Result<Value, Status> {

@@ -10,10 +10,10 @@ use meta::{Object, Status};
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Parses a body in the type that its headers name.
-pub(crate) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Decoded, Status> {
+/// Parses a body in the type that its headers name; `kind` is what it should hold.
+pub(crate) fn parse(headers: &HeaderMap, body: &[u8], kind: &str) -> Result<Decoded, Status> {
     match body_type(headers)? {
-        BodyType::Json => json(body),
+        BodyType::Json => json(body, kind),
         BodyType::Yaml => yaml(body),
         BodyType::Protobuf => {
             let value = crate::protobuf::decode(body).map_err(Status::bad_request)?;
@@ -22,13 +22,39 @@ pub(crate) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Decoded, Status>
     }
 }
 
+/// What upstream's decoder reads first; it prints the type's source where something else stands there.
+const TYPE_META: &str =
+    r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+
 /// Parses JSON.
-pub(crate) fn json(body: &[u8]) -> Result<Decoded, Status> {
-    meta::decode::json(body).map_err(|e| {
-        Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type JSON): couldn't get version/kind; json parse error: {e}"
-        ))
-    })
+fn json(body: &[u8], kind: &str) -> Result<Decoded, Status> {
+    let why = match meta::decode::json(body) {
+        Ok(decoded) => match decoded.value {
+            Value::Object(_) | Value::Null => return Ok(decoded),
+            Value::Array(_) => format!("json: cannot unmarshal array into Go value of type {TYPE_META}"),
+            Value::String(_) => format!("json: cannot unmarshal string into Go value of type {TYPE_META}"),
+            Value::Number(_) => format!("json: cannot unmarshal number into Go value of type {TYPE_META}"),
+            Value::Bool(_) => format!("json: cannot unmarshal bool into Go value of type {TYPE_META}"),
+        },
+        Err(e) => meta::json_fault::find(body).unwrap_or_else(|| e.to_string()),
+    };
+    Err(Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: \
+         {why} ({})",
+        summary(body)
+    )))
+}
+
+/// The beginning of a body that can't be read (`summarizeData`).
+fn summary(body: &[u8]) -> String {
+    const SHOWN: usize = 30;
+    let head = &body[..body.len().min(SHOWN)];
+    let more = if body.len() > SHOWN { " ..." } else { "" };
+    match body.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(head).into_owned() + more,
+        Some(_) => head.iter().map(|b| format!("{b:02x}")).collect::<String>() + more,
+    }
 }
 
 /// Parses YAML.
@@ -93,27 +119,48 @@ impl Form {
         }
         let (version, kind) =
             (map["apiVersion"].as_str().unwrap_or_default(), map["kind"].as_str().unwrap_or_default());
-        if version != self.api_version {
-            return Err(Status::bad_request(format!(
-                "the API version in the data ({version}) does not match the expected API version ({})",
-                self.api_version
+        if version == self.api_version && kind == self.kind {
+            return Ok(());
+        }
+        let (group, short) = meta::gvk::parse_api_version(version);
+        let unfit = |why: String| {
+            let wanted = &self.kind;
+            Status::bad_request(format!("{kind} in version {short:?} cannot be handled as a {wanted}: {why}"))
+        };
+        let built_in =
+            |group: &str, version: &str, kind: &str| registry::by_kind(group, version, kind).is_some();
+        let (own_group, own_version) = meta::gvk::parse_api_version(&self.api_version);
+        if built_in(own_group, own_version, &self.kind) && !built_in(group, short, kind) {
+            return Err(unfit(format!(
+                "no kind {kind:?} is registered for version {version:?} in scheme {SCHEME:?}"
             )));
         }
         if kind != self.kind {
-            return Err(Status::bad_request(format!(
-                "{kind} in version {:?} cannot be handled as a {}: the kind in the data does not match the expected kind",
-                self.version(),
-                self.kind
-            )));
+            let hub = format!("{}.{}", package(own_group), self.kind);
+            return Err(unfit(format!("converting ({short}.{kind}) to ({hub}): unknown conversion")));
         }
-        Ok(())
+        Err(Status::bad_request(format!(
+            "the API version in the data ({version}) does not match the expected API version ({})",
+            self.api_version
+        )))
+    }
+}
+
+/// Where upstream keeps the list of its kinds; its errors say so.
+const SCHEME: &str = "pkg/api/legacyscheme/scheme.go:30";
+
+/// The package of upstream's own form of a group's kinds.
+fn package(group: &str) -> &str {
+    match group.split('.').next().unwrap_or_default() {
+        "" | "events" => "core",
+        first => first,
     }
 }
 
 impl Writing<'_> {
     /// The object in a body, with unknown fields gone and its faults reported.
     pub(crate) fn decode(&mut self, body: &[u8], form: &Form) -> Result<Object, Status> {
-        let Decoded { value, mut strict } = parse(&self.request.headers, body)?;
+        let Decoded { value, mut strict } = parse(&self.request.headers, body, &form.kind)?;
         let (object, unknown) = form.read(value)?;
         strict.extend(unknown);
         self.strict(strict, form)?;

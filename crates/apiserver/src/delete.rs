@@ -40,7 +40,7 @@ impl DeleteOptions {
     /// From a body; the query where there is none.
     pub(crate) fn parse(w: &Writing<'_>, body: &Bytes) -> Result<Self, Status> {
         if !body.is_empty() {
-            let decoded = decode::parse(&w.request.headers, body)?;
+            let decoded = decode::parse(&w.request.headers, body, "DeleteOptions")?;
             return Self::from_value(&decoded.value);
         }
         let q = &w.request.info.query;

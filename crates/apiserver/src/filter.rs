@@ -6,6 +6,16 @@ use meta::Status;
 use meta::selector::{FieldSelector, Selector};
 use store::Entry;
 
+/// Kinds with fields of their own are asked by functions of their own, the others by one that lists what there is.
+fn unknown(served: &Served, label: &str) -> String {
+    match served.custom.is_none() && served.kind.fields.is_empty() {
+        true => {
+            format!("{label:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+        }
+        false => format!("field label not supported: {label}"),
+    }
+}
+
 /// Label and field selectors of one request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filter {
@@ -26,8 +36,7 @@ impl Filter {
         let mut fields = FieldSelector::parse(fields).map_err(bad)?;
         for term in &mut fields.terms {
             let column = served.kind.column(&term.field).map(str::to_owned);
-            term.field = column
-                .ok_or_else(|| Status::bad_request(format!("field label not supported: {}", term.field)))?;
+            term.field = column.ok_or_else(|| Status::bad_request(unknown(served, &term.field)))?;
         }
         Ok(Self { labels, fields })
     }

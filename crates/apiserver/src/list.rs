@@ -110,7 +110,8 @@ impl ListQuery<'_> {
                     "specifying resource version is not allowed when using continue",
                 ));
             }
-            let token = Continue::parse(&o.continue_token).map_err(Status::bad_request)?;
+            let token = Continue::parse(&o.continue_token)
+                .map_err(|why| Status::bad_request(format!("invalid continue token: {why}")))?;
             let after = format!("{prefix}{}", token.start.trim_end_matches('\0'));
             return Ok(self.read(prefix, token.revision, Some(&after)).map_err(|_| expired_token(&token)));
         }

@@ -183,7 +183,8 @@ pub(crate) fn parse_revision(text: &str) -> Result<Option<u64>, Status> {
     }
     let bad = |_| {
         let path = FieldPath::new("resourceVersion");
-        let e = FieldError::invalid(&path, text, "strconv.ParseUint: parsing: invalid syntax");
+        let why = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
+        let e = FieldError::invalid(&path, text, why);
         Status::bad_request(format!("invalid resource version: {e}"))
     };
     text.parse().map(Some).map_err(bad)
@@ -275,7 +276,7 @@ mod tests {
         check(
             "resourceVersion=x",
             expect![[
-                r#"400 invalid resource version: resourceVersion: Invalid value: "x": strconv.ParseUint: parsing: invalid syntax"#
+                r#"400 invalid resource version: resourceVersion: Invalid value: "x": strconv.ParseUint: parsing "x": invalid syntax"#
             ]],
         );
         check(

@@ -6,6 +6,7 @@ pub mod decode;
 pub mod field;
 pub mod gvk;
 pub mod int_or_string;
+pub mod json_fault;
 pub mod list;
 pub mod names;
 pub mod object;

@@ -113,7 +113,8 @@ fn docker(data: &At<'_>, key: &'static str, faults: &mut Faults) {
     } else if let Err(why) =
         serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&decoded(&at))
     {
-        faults.push(FieldError::invalid(&path, "<secret contents redacted>", why.to_string()));
+        let why = meta::json_fault::find(&decoded(&at)).unwrap_or_else(|| why.to_string());
+        faults.push(FieldError::invalid(&path, "<secret contents redacted>", why));
     }
 }
 
