@@ -9,14 +9,19 @@ use crate::runtime_process;
 use crate::settings::{Cluster, host_name};
 use anyhow::{Context, Result, bail};
 use network::address::Ranges;
+use std::ffi::OsString;
 use std::fs;
 use std::net::Ipv4Addr;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long a running `up` may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two looks.
 const PACE: Duration = Duration::from_millis(20);
+/// How often it is looked for mounts that are left.
+const MOUNT_ROUNDS: usize = 16;
 
 /// Stops the cluster of a data directory.
 pub(crate) fn run(flags: Down) -> Result<()> {
@@ -109,22 +114,10 @@ fn stop_node(dir: &DataDir, ranges: Ranges, purge: bool) -> Result<()> {
     Ok(())
 }
 
-/// Unmounts what is mounted below the cluster's folders, then removes what the cluster made there. Gives how many
-/// entries that are not the cluster's stay in the data directory.
+/// Removes what the cluster made in its folders, once nothing is mounted there. Gives how many entries that are not
+/// the cluster's stay in the data directory.
 fn remove(dir: &DataDir) -> Result<usize> {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let mut below: Vec<&str> = mounts.lines().filter_map(|l| l.split(' ').nth(1)).collect();
-    below.retain(|m| {
-        // The data directory itself may be a disk that its owner mounted there.
-        let (m, run) = (std::path::Path::new(m), dir.run());
-        m.starts_with(&run) || (m.starts_with(dir.root()) && m != dir.root())
-    });
-    // The deepest first.
-    below.sort_by_key(|m| std::cmp::Reverse(m.len()));
-    for mount in below {
-        rustix::mount::unmount(mount, rustix::mount::UnmountFlags::DETACH)
-            .with_context(|| format!("cannot unmount {mount}"))?;
-    }
+    unmount_all(dir)?;
     for path in [vec![dir.run()], dir.contents()].concat() {
         let is_dir = path.symlink_metadata().is_ok_and(|m| m.is_dir());
         let removed = if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
@@ -141,4 +134,53 @@ fn remove(dir: &DataDir) -> Result<usize> {
         let _ = fs::remove_dir(dir.root());
     }
     Ok(others)
+}
+
+/// Unmounts what is mounted below the cluster's folders. A path may be mounted on several times, and a mount may show
+/// another one beneath: it is looked again until nothing is left.
+fn unmount_all(dir: &DataDir) -> Result<()> {
+    let mut failed = None;
+    for _ in 0..MOUNT_ROUNDS {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let mut below: Vec<PathBuf> =
+            mounts.lines().filter_map(|l| l.split(' ').nth(1)).map(unescaped).collect();
+        // The data directory itself may be a disk that its owner mounted there.
+        below.retain(|m| m.starts_with(dir.run()) || (m.starts_with(dir.root()) && m != dir.root()));
+        if below.is_empty() {
+            return Ok(());
+        }
+        // The deepest first.
+        below.sort_by_key(|m| std::cmp::Reverse(m.as_os_str().len()));
+        for mount in below {
+            if let Err(e) = rustix::mount::unmount(&mount, rustix::mount::UnmountFlags::DETACH) {
+                failed = Some((mount, e));
+            }
+        }
+    }
+    match failed {
+        Some((mount, e)) => Err(e).with_context(|| format!("cannot unmount {}", mount.display())),
+        None => Ok(()),
+    }
+}
+
+/// A path as the kernel writes it in its table of mounts: blanks, tabs, newlines and backslashes in octal.
+fn unescaped(text: &str) -> PathBuf {
+    let (bytes, mut out, mut i) = (text.as_bytes(), Vec::new(), 0);
+    while let Some(b) = bytes.get(i) {
+        let octal = bytes.get(i + 1..i + 4).filter(|_| *b == b'\\');
+        let code = octal.and_then(|o| u8::from_str_radix(std::str::from_utf8(o).ok()?, 8).ok());
+        out.push(code.unwrap_or(*b));
+        i += if code.is_some() { 4 } else { 1 };
+    }
+    PathBuf::from(OsString::from_vec(out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_escapes_are_undone() {
+        assert_eq!(unescaped(r"/a\040b\134c/d\"), PathBuf::from(r"/a b\c/d\"));
+    }
 }

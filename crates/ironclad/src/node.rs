@@ -19,6 +19,8 @@ use tokio::sync::watch;
 
 /// Hundredths of the disk that must be free, or pods are ended (upstream asks for 10, and 15 for images).
 const DISK_PERCENT: i64 = 5;
+/// Hundredths of the disk in use above and down to which images that nobody uses are removed (upstream: 85 and 80).
+const IMAGE_GC_PERCENT: (u64, u64) = (95, 90);
 /// The first of the numbers that tell the tunnels of clusters apart; see [`overlay`].
 const FIRST_VNI: u32 = 0x1c00;
 
@@ -156,6 +158,8 @@ impl Node {
         // The disk is the user's own, and often rather full: a small share of a large one is no sign of distress.
         config.eviction.nodefs = DISK_PERCENT;
         config.eviction.imagefs = DISK_PERCENT;
+        config.image_gc_high_percent = IMAGE_GC_PERCENT.0;
+        config.image_gc_low_percent = IMAGE_GC_PERCENT.1;
         config.tls = Some(serving);
         let place = (controllers::ANNOTATION_VOLUMES_DIR, self.dir.volumes());
         config.annotations.insert(place.0.to_owned(), place.1.to_string_lossy().into_owned());

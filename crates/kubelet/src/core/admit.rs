@@ -2,7 +2,9 @@
 //! what the scheduler decided from older news, or what nobody scheduled at all.
 
 use super::{podspec, qos, resources};
-use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, Taint, Toleration};
+use k8s_openapi::api::core::v1::{
+    AppArmorProfile, Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, Taint, Toleration,
+};
 use meta::quantity::{Format, Quantity};
 use std::collections::BTreeMap;
 
@@ -32,6 +34,7 @@ pub fn known_reason(reason: &str) -> &'static str {
         "PodOSNotSupported",
         "SysctlForbidden",
         "Evicted",
+        "AppArmor",
     ];
     KNOWN.iter().find(|k| **k == reason).copied().unwrap_or("UnexpectedAdmissionError")
 }
@@ -47,6 +50,7 @@ pub fn admit<'a>(
         return reject("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS");
     }
     sysctls(pod)?;
+    apparmor(pod)?;
     if !selected(pod, node) {
         let message = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
         return reject("NodeAffinity", message);
@@ -68,6 +72,21 @@ pub fn admit<'a>(
         return Ok(());
     }
     fits(pod, others, node)
+}
+
+/// The runtime puts nobody under an AppArmor profile: a pod that asks for one must not run without it
+/// (`NewAppArmorAdmitHandler`).
+fn apparmor(pod: &Pod) -> Result<(), Rejection> {
+    let asked = |p: Option<&AppArmorProfile>| p.is_some_and(|p| p.type_ != "Unconfined");
+    let of_pod = podspec::spec(pod).security_context.as_ref().and_then(|s| s.app_armor_profile.as_ref());
+    let ephemeral = podspec::ephemeral_containers(pod).iter().map(|e| e.security_context.as_ref());
+    let others = podspec::init_containers(pod).iter().chain(podspec::containers(pod));
+    let mut own = others.map(|c| c.security_context.as_ref()).chain(ephemeral);
+    let pending = podspec::status(pod).phase.as_deref().is_none_or(|p| p == "Pending");
+    if pending && own.any(|s| asked(s.and_then(|s| s.app_armor_profile.as_ref()).or(of_pod))) {
+        return reject("AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host");
+    }
+    Ok(())
 }
 
 /// Sysctls that a pod may set: those that are its own and harm nobody (`pkg/kubelet/sysctl/safe_sysctls.go`).
@@ -254,6 +273,10 @@ mod tests {
             check(json!({"tolerations": []}), &[]),
             check(json!({"os": {"name": "windows"}}), &[]),
             check(json!({"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}}), &[]),
+            check(
+                json!({"securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}}, "containers": [{"name": "c"}]}),
+                &[],
+            ),
         ];
         expect![[r#"
             admitted
@@ -263,7 +286,8 @@ mod tests {
             NodeAffinity: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector
             TaintToleration: Predicate TaintToleration failed: node(s) had untolerated taint(s) {gone: }
             PodOSNotSupported: Failed to admit pod as the OS field doesn't match node OS
-            SysctlForbidden: forbidden sysctl: "kernel.msgmax" not allowlisted"#]]
+            SysctlForbidden: forbidden sysctl: "kernel.msgmax" not allowlisted
+            AppArmor: Cannot enforce AppArmor: AppArmor is not enabled on the host"#]]
         .assert_eq(&lines.join("\n"));
     }
 }

@@ -4,8 +4,10 @@
 use super::downward::{self, Surroundings};
 use super::podspec;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, EnvVarSource, Pod, Secret, Service};
-use std::collections::{BTreeMap, HashMap};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, EnvVar, EnvVarSource, FileKeySelector, Pod, Secret, Service,
+};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// The namespace whose `kubernetes` service every pod is told of.
@@ -20,6 +22,8 @@ pub struct Sources {
     pub config_maps: HashMap<String, Arc<ConfigMap>>,
     /// By name, of the pod's namespace.
     pub secrets: HashMap<String, Arc<Secret>>,
+    /// Contents of files in volumes, by volume and path; or why they can't be read.
+    pub files: HashMap<(String, String), Result<String, String>>,
     /// Services of the pod's namespace and `default/kubernetes`.
     pub services: Vec<Arc<Service>>,
 }
@@ -40,6 +44,57 @@ pub fn references(c: &Container) -> (Vec<String>, Vec<String>) {
         list.dedup();
     }
     (maps, secrets)
+}
+
+/// The files in volumes that a container's environment refers to, as volume and path.
+pub fn file_references(c: &Container) -> BTreeSet<(String, String)> {
+    let from = c.env.iter().flatten().filter_map(|e| e.value_from.as_ref()?.file_key_ref.as_ref());
+    from.map(|r| (r.volume_name.clone(), r.path.clone())).collect()
+}
+
+/// The value of `key` in a file of `KEY='value'` lines (KEP-3721, `pkg/kubelet/util/env`): a value may go over several
+/// lines; a blank before it means that it is empty; `#` begins a comment. Lines behind the key are not looked at.
+pub fn file_value(text: &str, key: &str) -> Result<Option<String>, String> {
+    const BLANK: [char; 2] = [' ', '\t'];
+    let mut lines = text.lines().enumerate();
+    while let Some((i, line)) = lines.next() {
+        let bad = |what: &str| Err(format!("invalid environment variable format at line {}: {what}", i + 1));
+        let line = line.trim_start_matches(BLANK);
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let Some((name, value)) = line.split_once('=') else { return bad("missing '='") };
+        if name.is_empty() || name.ends_with(BLANK) {
+            return bad("whitespace before '=' is not allowed");
+        }
+        if value.starts_with(BLANK) {
+            if name == key {
+                return Ok(None);
+            }
+            continue;
+        }
+        let Some(mut rest) = value.strip_prefix('\'') else {
+            return bad("value must be enclosed in single quotes");
+        };
+        let mut whole = String::new();
+        let behind = loop {
+            if let Some((end, behind)) = rest.split_once('\'') {
+                whole.push_str(end);
+                break behind.trim_start_matches(BLANK);
+            }
+            whole.push_str(rest);
+            whole.push('\n');
+            let Some((_, next)) = lines.next() else { return bad("unclosed single quote") };
+            rest = next;
+        };
+        if !behind.is_empty() && !behind.starts_with('#') {
+            return bad("unexpected content after closing quote");
+        }
+        if name == key {
+            return Ok(Some(whole).filter(|w| !w.is_empty()));
+        }
+    }
+    Ok(None)
 }
 
 /// Expands `$(NAME)`; `$$` is a dollar; a name that is not known stays as written.
@@ -199,7 +254,23 @@ impl Builder<'_> {
                 None => Err(not_found("secret", &r.name)),
             };
         }
+        if let Some(r) = &from.file_key_ref {
+            return self.from_file(r);
+        }
         Err("env.valueFrom names no source".to_owned())
+    }
+
+    fn from_file(&self, r: &FileKeySelector) -> Result<Option<String>, String> {
+        let file = self.sources.files.get(&(r.volume_name.clone(), r.path.clone()));
+        let missing = || Err(format!("cannot find the volume {:?} referenced by FileKeyRef", r.volume_name));
+        let text = file.cloned().unwrap_or_else(missing)?;
+        let found = file_value(&text, &r.key).map_err(|why| format!("couldn't parse env file: {why}"))?;
+        match found {
+            None if r.optional != Some(true) => {
+                Err(format!("environment variable key {:?} not found in file {:?}", r.key, r.path))
+            }
+            found => Ok(found),
+        }
     }
 
     fn var(&mut self, e: &EnvVar) -> Result<(), String> {
@@ -281,6 +352,20 @@ mod tests {
             Err(e) => format!("error: {e}\n"),
         };
         want.assert_eq(&text);
+    }
+
+    #[test]
+    fn files_of_variables_are_read_strictly() {
+        let text = "# a\n\nA='1' # one\n  B='two\nlines'\nC= 'x'\nD=''\nE=bare\n";
+        let value = |key| file_value(text, key);
+        assert_eq!(value("A"), Ok(Some("1".into())));
+        assert_eq!(value("B"), Ok(Some("two\nlines".into())));
+        assert_eq!((value("C"), value("D")), (Ok(None), Ok(None)));
+        let why = "invalid environment variable format at line 8: value must be enclosed in single quotes";
+        assert_eq!(value("F"), Err(why.into()));
+        for bad in ["A", "A ='1'", "A='1' x", "A='1"] {
+            assert!(file_value(bad, "A").is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -57,8 +57,12 @@ pub fn config(
     attempt: u32,
     settings: &NodeSettings,
 ) -> Result<(PodSandboxConfig, Vec<Note>), String> {
-    let (dns_config, notes) = dns::config(pod, &settings.resolver);
     let spec = podspec::spec(pod);
+    if spec.host_users == Some(false) {
+        // Silence would be taken for isolation.
+        return Err("can't set `spec.hostUsers: false`, runtime does not support user namespaces".to_owned());
+    }
+    let (dns_config, notes) = dns::config(pod, &settings.resolver);
     let (hostname, _) = dns::hostname(pod, &settings.resolver.cluster_domain)?;
     let lasting = |c: &&Container| podspec::is_sidecar(c);
     let all = podspec::init_containers(pod).iter().filter(lasting).chain(podspec::containers(pod));

@@ -4,12 +4,16 @@
 use super::{Answer, answer, text};
 use crate::core::observe::{CONTAINER_NAME_LABEL, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL};
 use crate::core::{conditions, podspec};
-use crate::shell::{Context, now};
-use cri::{ContainerStats, ListContainerStatsRequest};
+use crate::shell::{Context, garbage, now, pressure};
+use cri::{
+    ContainerStats, ListContainerStatsRequest, ListPodSandboxStatsRequest, NetworkInterfaceUsage,
+    NetworkUsage,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
+use std::path::Path;
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The kernel's clock ticks a second.
@@ -20,6 +24,8 @@ struct Used {
     namespace: String,
     pod: String,
     container: String,
+    /// When it was started, in nanoseconds since the epoch; 0 if unknown.
+    started: i64,
     cpu_nanos: u64,
     nano_cores: Option<u64>,
     working_set: u64,
@@ -29,8 +35,10 @@ struct Used {
     at: i64,
 }
 
-fn used(s: ContainerStats) -> Option<Used> {
-    let labels = s.attributes?.labels;
+fn used(ctx: &Context, s: ContainerStats) -> Option<Used> {
+    let attributes = s.attributes?;
+    let (id, labels) = (attributes.id, attributes.labels);
+    let handle = labels.get(POD_UID_LABEL).and_then(|uid| ctx.pod(uid));
     let label = |k: &str| labels.get(k).cloned();
     let (cpu, memory) = (s.cpu.unwrap_or_default(), s.memory.unwrap_or_default());
     let number = |n: &Option<cri::UInt64Value>| n.as_ref().map_or(0, |n| n.value);
@@ -39,6 +47,7 @@ fn used(s: ContainerStats) -> Option<Used> {
         namespace: label(POD_NAMESPACE_LABEL)?,
         pod: label(POD_NAME_LABEL)?,
         container: label(CONTAINER_NAME_LABEL)?,
+        started: handle.and_then(|h| h.observed.by_id(&id).map(|o| o.started_at)).unwrap_or(0),
         cpu_nanos: number(&cpu.usage_core_nano_seconds),
         nano_cores: cpu.usage_nano_cores.map(|n| n.value),
         working_set: number(&memory.working_set_bytes),
@@ -52,7 +61,7 @@ fn used(s: ContainerStats) -> Option<Used> {
 async fn all(ctx: &Context) -> Result<Vec<Used>, Box<Answer>> {
     let listed = ctx.runtime.list_container_stats(ListContainerStatsRequest { filter: None }).await;
     let stats = listed.map_err(|e| Box::new(text(500, &e.to_string())))?.stats;
-    Ok(stats.into_iter().filter_map(used).collect())
+    Ok(stats.into_iter().filter_map(|s| used(ctx, s)).collect())
 }
 
 fn stamp(nanos: i64) -> Value {
@@ -77,6 +86,31 @@ fn machine() -> (u64, u64, u64) {
     (cpu, total.saturating_sub(field("MemAvailable:")), field("MemAvailable:"))
 }
 
+/// A file system as the summary shows it.
+fn disk(path: &Path) -> Value {
+    let fs = pressure::file_system(path);
+    json!({"time": stamp(0), "availableBytes": fs.available, "capacityBytes": fs.capacity,
+        "usedBytes": fs.capacity - fs.available, "inodes": fs.inodes, "inodesFree": fs.inodes_free,
+        "inodesUsed": fs.inodes - fs.inodes_free})
+}
+
+/// When the machine was started, in nanoseconds since the epoch; 0 if it doesn't say.
+fn boot_time() -> i64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let seconds = stat.lines().find_map(|l| l.strip_prefix("btime ")?.trim().parse::<i64>().ok());
+    seconds.unwrap_or(0).saturating_mul(1_000_000_000)
+}
+
+/// What pods' interfaces carried, by the pods' UIDs.
+async fn networks(ctx: &Context) -> HashMap<String, NetworkUsage> {
+    let listed = ctx.runtime.list_pod_sandbox_stats(ListPodSandboxStatsRequest { filter: None }).await;
+    let one = |s: cri::PodSandboxStats| {
+        let uid = s.attributes?.labels.get(POD_UID_LABEL)?.clone();
+        Some((uid, s.linux?.network?))
+    };
+    listed.map(|l| l.stats.into_iter().filter_map(one).collect()).unwrap_or_default()
+}
+
 /// `/stats/summary`.
 pub(crate) async fn summary(ctx: &Context) -> Answer {
     let list = match all(ctx).await {
@@ -87,36 +121,96 @@ pub(crate) async fn summary(ctx: &Context) -> Answer {
     for u in list {
         pods.entry(u.uid.clone()).or_default().push(u);
     }
-    let pods: Vec<Value> = pods.into_values().map(|c| pod(ctx, &c)).collect();
+    let networks = networks(ctx).await;
+    let pods: Vec<Value> = pods.into_iter().map(|(uid, c)| pod(ctx, &c, networks.get(&uid))).collect();
+    let images = garbage::image_place(ctx).await.map(|p| disk(Path::new(&p))).unwrap_or_default();
     let (cpu, memory, available) = machine();
     let time = stamp(0);
-    let node = json!({"nodeName": ctx.config.node_name, "startTime": time,
+    let node = json!({"nodeName": ctx.config.node_name, "startTime": stamp(boot_time()),
+        "fs": disk(&ctx.config.root), "runtime": {"imageFs": images},
         "cpu": {"time": time, "usageCoreNanoSeconds": cpu},
         "memory": {"time": time, "workingSetBytes": memory, "usageBytes": memory, "availableBytes": available}});
     answer(200, "application/json", json!({"node": node, "pods": pods}).to_string())
 }
 
-fn pod(ctx: &Context, containers: &[Used]) -> Value {
+fn pod(ctx: &Context, containers: &[Used], network: Option<&NetworkUsage>) -> Value {
     let one = |u: &Used| {
         let time = stamp(u.at);
         let mut cpu = json!({"time": time, "usageCoreNanoSeconds": u.cpu_nanos});
         if let Some(n) = u.nano_cores {
             cpu["usageNanoCores"] = n.into();
         }
-        json!({"name": u.container, "startTime": time, "cpu": cpu,
+        json!({"name": u.container, "startTime": stamp(u.started), "cpu": cpu,
             "memory": {"time": time, "workingSetBytes": u.working_set, "usageBytes": u.usage, "rssBytes": u.rss},
             "rootfs": {"time": time, "usedBytes": u.disk}})
     };
+    let network = network.map(|n| {
+        let one = |i: &NetworkInterfaceUsage| {
+            let number = |n: &Option<cri::UInt64Value>| n.as_ref().map_or(0, |n| n.value);
+            json!({"name": i.name, "rxBytes": number(&i.rx_bytes), "rxErrors": number(&i.rx_errors),
+                "txBytes": number(&i.tx_bytes), "txErrors": number(&i.tx_errors)})
+        };
+        let mut out = n.default_interface.as_ref().map_or_else(|| json!({}), one);
+        out["time"] = stamp(n.timestamp);
+        out["interfaces"] = n.interfaces.iter().map(one).collect();
+        out
+    });
     let total = |f: fn(&Used) -> u64| containers.iter().map(f).sum::<u64>();
     let first = &containers[0];
     let time = stamp(first.at);
     let start = ctx.pod(&first.uid).and_then(|h| podspec::status(&h.pod).start_time.clone());
     json!({"podRef": {"name": first.pod, "namespace": first.namespace, "uid": first.uid},
         "startTime": start.map_or_else(|| time.clone(), |t| json!(t)),
-        "containers": containers.iter().map(one).collect::<Vec<_>>(),
+        "containers": containers.iter().map(one).collect::<Vec<_>>(), "network": network,
+        "ephemeral-storage": {"time": time, "usedBytes": total(|u| u.disk)},
         "cpu": {"time": time, "usageCoreNanoSeconds": total(|u| u.cpu_nanos)},
         "memory": {"time": time, "workingSetBytes": total(|u| u.working_set), "usageBytes": total(|u| u.usage),
             "rssBytes": total(|u| u.rss)}})
+}
+
+/// One family of metrics.
+fn family(out: &mut String, (name, kind, help): (&str, &str, &str), lines: Vec<String>) {
+    let _ = writeln!(out, "# HELP {name} [STABLE] {help}\n# TYPE {name} {kind}");
+    for l in lines {
+        let _ = writeln!(out, "{name}{l}");
+    }
+}
+
+fn seconds(nanos: u64) -> f64 {
+    nanos as f64 / 1e9
+}
+
+fn container_metrics(out: &mut String, list: &[Used]) {
+    let labels = |u: &Used| {
+        let (c, ns, p) = (&u.container, &u.namespace, &u.pod);
+        format!("{{container={c:?},namespace={ns:?},pod={p:?}}}")
+    };
+    let each = |value: &dyn Fn(&Used) -> f64| -> Vec<String> {
+        list.iter().map(|u| format!("{} {} {}", labels(u), value(u), u.at / 1_000_000)).collect()
+    };
+    let help = "Cumulative cpu time consumed by the container in core-seconds";
+    family(out, ("container_cpu_usage_seconds_total", "counter", help), each(&|u| seconds(u.cpu_nanos)));
+    let help = "Current working set of the container in bytes";
+    family(out, ("container_memory_working_set_bytes", "gauge", help), each(&|u| u.working_set as f64));
+    let started = list.iter().filter(|u| u.started > 0);
+    let lines = started.map(|u| format!("{} {}", labels(u), seconds(u.started.unsigned_abs()))).collect();
+    let help = "Start time of the container since unix epoch in seconds";
+    family(out, ("container_start_time_seconds", "gauge", help), lines);
+}
+
+fn pod_metrics(out: &mut String, list: &[Used]) {
+    let mut pods: BTreeMap<(&str, &str), (f64, f64)> = BTreeMap::new();
+    for u in list {
+        let p = pods.entry((&u.namespace, &u.pod)).or_default();
+        *p = (p.0 + seconds(u.cpu_nanos), p.1 + u.working_set as f64);
+    }
+    let by_pod = |pick: fn(&(f64, f64)) -> f64| -> Vec<String> {
+        pods.iter().map(|((ns, p), v)| format!("{{namespace={ns:?},pod={p:?}}} {}", pick(v))).collect()
+    };
+    let help = "Cumulative cpu time consumed by the pod in core-seconds";
+    family(out, ("pod_cpu_usage_seconds_total", "counter", help), by_pod(|v| v.0));
+    let help = "Current working set of the pod in bytes";
+    family(out, ("pod_memory_working_set_bytes", "gauge", help), by_pod(|v| v.1));
 }
 
 /// `/metrics/resource`: what metrics-server reads.
@@ -127,67 +221,15 @@ pub(crate) async fn resource_metrics(ctx: &Context) -> Answer {
     };
     let (cpu, memory, _) = machine();
     let mut out = String::new();
-    let mut family = |name: &str, kind: &str, help: &str, lines: Vec<String>| {
-        let _ = writeln!(out, "# HELP {name} [STABLE] {help}\n# TYPE {name} {kind}");
-        for l in lines {
-            let _ = writeln!(out, "{name}{l}");
-        }
-    };
-    let seconds = |nanos: u64| nanos as f64 / 1e9;
-    let each = |value: &dyn Fn(&Used) -> f64| -> Vec<String> {
-        let line = |u: &Used| {
-            let (c, ns, p) = (&u.container, &u.namespace, &u.pod);
-            format!("{{container={c:?},namespace={ns:?},pod={p:?}}} {} {}", value(u), u.at / 1_000_000)
-        };
-        list.iter().map(line).collect()
-    };
-    let mut pods: BTreeMap<(&str, &str), (f64, f64)> = BTreeMap::new();
-    for u in &list {
-        let p = pods.entry((&u.namespace, &u.pod)).or_default();
-        *p = (p.0 + seconds(u.cpu_nanos), p.1 + u.working_set as f64);
-    }
-    let by_pod = |pick: fn(&(f64, f64)) -> f64| -> Vec<String> {
-        pods.iter().map(|((ns, p), v)| format!("{{namespace={ns:?},pod={p:?}}} {}", pick(v))).collect()
-    };
-    let cpu_help = "Cumulative cpu time consumed by the";
-    let memory_help = "Current working set of the";
-    family(
-        "container_cpu_usage_seconds_total",
-        "counter",
-        &format!("{cpu_help} container in core-seconds"),
-        each(&|u| seconds(u.cpu_nanos)),
-    );
-    family(
-        "container_memory_working_set_bytes",
-        "gauge",
-        &format!("{memory_help} container in bytes"),
-        each(&|u| u.working_set as f64),
-    );
-    family(
-        "node_cpu_usage_seconds_total",
-        "counter",
-        &format!("{cpu_help} node in core-seconds"),
-        vec![format!(" {}", seconds(cpu))],
-    );
-    family(
-        "node_memory_working_set_bytes",
-        "gauge",
-        &format!("{memory_help} node in bytes"),
-        vec![format!(" {memory}")],
-    );
-    family(
-        "pod_cpu_usage_seconds_total",
-        "counter",
-        &format!("{cpu_help} pod in core-seconds"),
-        by_pod(|v| v.0),
-    );
-    family("pod_memory_working_set_bytes", "gauge", &format!("{memory_help} pod in bytes"), by_pod(|v| v.1));
-    family(
-        "resource_scrape_error",
-        "gauge",
-        "1 if there was an error while getting container metrics, 0 otherwise",
-        vec![" 0".to_owned()],
-    );
+    container_metrics(&mut out, &list);
+    let help = "Cumulative cpu time consumed by the node in core-seconds";
+    let line = vec![format!(" {}", seconds(cpu))];
+    family(&mut out, ("node_cpu_usage_seconds_total", "counter", help), line);
+    let help = "Current working set of the node in bytes";
+    family(&mut out, ("node_memory_working_set_bytes", "gauge", help), vec![format!(" {memory}")]);
+    pod_metrics(&mut out, &list);
+    let help = "1 if there was an error while getting container metrics, 0 otherwise";
+    family(&mut out, ("resource_scrape_error", "gauge", help), vec![" 0".to_owned()]);
     answer(200, TEXT, out)
 }
 

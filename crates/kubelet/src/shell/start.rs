@@ -154,6 +154,10 @@ impl Starting<'_> {
         let ns = podspec::namespace(self.pod);
         let (maps, secrets) = env::references(&self.container);
         let mut out = Sources { services: self.ctx.objects.services(ns).await, ..Sources::default() };
+        for (volume, path) in env::file_references(&self.container) {
+            let text = volumes::file_text(self.ctx, self.pod, &volume, &path).await;
+            out.files.insert((volume, path), text);
+        }
         for name in maps {
             if let Some(m) = self.ctx.objects.config_map(ns, &name).await? {
                 out.config_maps.insert(name, m);

@@ -25,6 +25,8 @@ const VOLUMES: &str = "volumes";
 const SUB_PATHS: &str = "volume-subpaths";
 /// Where a container finds its hosts file.
 const ETC_HOSTS: &str = "/etc/hosts";
+/// Most bytes of a file of variables.
+const MAX_ENV_FILE: u64 = 64 << 10;
 /// The mode of a file for last words: any user of the container may write it.
 const LAST_WORDS_MODE: u32 = 0o666;
 
@@ -280,6 +282,32 @@ fn sub_path(m: &VolumeMount, vars: &[(String, String)]) -> Result<String, String
         return Err(format!("subPathExpr {expr:?} expands to nothing"));
     }
     Ok(expanded)
+}
+
+/// The text of a small file in a volume of the pod, opened beneath the volume whatever links it holds.
+pub(crate) async fn file_text(
+    ctx: &Arc<Context>,
+    pod: &Arc<Pod>,
+    volume: &str,
+    path: &str,
+) -> Result<String, String> {
+    use std::io::Read;
+    let v = volumes(pod).iter().find(|v| v.name == volume);
+    let v = v.ok_or_else(|| format!("cannot find the volume {volume:?} referenced by FileKeyRef"))?;
+    let root = match fetch::place_of(ctx, pod, v).await? {
+        Source::Files { dir, .. } | Source::EmptyDir { dir, .. } => dir,
+        _ => return Err(format!("the volume {volume:?} referenced by FileKeyRef is no emptyDir")),
+    };
+    let file = subpath::open_file(&root, Path::new(path))?;
+    let path = path.to_owned();
+    blocking(move || {
+        let mut text = String::new();
+        file.take(MAX_ENV_FILE)
+            .read_to_string(&mut text)
+            .map_err(|e| format!("cannot read {path:?}: {e}"))?;
+        Ok(text)
+    })
+    .await
 }
 
 fn bind(container_path: &str, host_path: &Path) -> Mount {

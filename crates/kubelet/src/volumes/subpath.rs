@@ -41,6 +41,20 @@ pub(crate) fn open(root: &Path, sub: &Path) -> Result<OwnedFd, String> {
     }
 }
 
+/// Opens the regular file `sub` beneath `root` for reading; makes nothing.
+pub(crate) fn open_file(root: &Path, sub: &Path) -> Result<std::fs::File, String> {
+    let root =
+        rustix::fs::open(root, flags() | OFlags::DIRECTORY, Mode::empty()).map_err(|e| why(root, e))?;
+    let how = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let fd = rustix::fs::openat2(root, sub, how, Mode::empty(), resolve());
+    let file =
+        std::fs::File::from(fd.map_err(|e| format!("cannot open {:?}: {e}", sub.display().to_string()))?);
+    match file.metadata().is_ok_and(|m| m.is_file()) {
+        true => Ok(file),
+        false => Err(format!("{:?} is no regular file", sub.display().to_string())),
+    }
+}
+
 fn beneath(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::openat2(root, path, flags(), Mode::empty(), resolve())
 }
