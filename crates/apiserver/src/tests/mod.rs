@@ -3,6 +3,7 @@
 mod basics;
 mod custom;
 mod fuzz;
+mod hostile;
 mod patches;
 mod subresources;
 mod watches;
