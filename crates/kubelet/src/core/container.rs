@@ -128,7 +128,7 @@ pub fn config(
 }
 
 /// The signal that ends the container where it names one (KEP-4960); CRI numbers them in an order of its own.
-fn stop_signal(c: &Container) -> Signal {
+pub(crate) fn stop_signal(c: &Container) -> Signal {
     let name = c.lifecycle.as_ref().and_then(|l| l.stop_signal.as_deref()).unwrap_or_default();
     let plain = name.replace('+', "plus").replace('-', "minus");
     let all = (1..=Signal::Sigrtmax as i32).filter_map(|n| Signal::try_from(n).ok());

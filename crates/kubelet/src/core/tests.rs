@@ -561,3 +561,28 @@ fn a_container_that_was_made_and_never_started_makes_way() {
           Running +++++ c=running+
     "#]]);
 }
+
+#[test]
+fn a_pod_that_asks_for_a_user_namespace_is_not_run_without() {
+    let config = |users: Value| {
+        let p = pod(json!({"hostUsers": users, "containers": [{"name": "c"}]}));
+        sandbox::config(&p, 0, &sandbox::NodeSettings::default()).map(drop)
+    };
+    assert_eq!(config(json!(true)), Ok(()));
+    assert_eq!(
+        config(json!(false)).unwrap_err(),
+        "can't set `spec.hostUsers: false`, runtime does not support user namespaces"
+    );
+}
+
+#[test]
+fn stop_signals_keep_their_names() {
+    let signal = |name: &str| {
+        let c = serde_json::from_value(json!({"name": "c", "lifecycle": {"stopSignal": name}})).unwrap();
+        container::stop_signal(&c)
+    };
+    assert_eq!(signal("SIGUSR1"), cri::Signal::Sigusr1);
+    assert_eq!(signal("SIGRTMIN+3"), cri::Signal::Sigrtminplus3);
+    assert_eq!(signal("SIGRTMAX-1"), cri::Signal::Sigrtmaxminus1);
+    assert_eq!(signal(""), cri::Signal::RuntimeDefault);
+}

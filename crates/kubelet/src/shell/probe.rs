@@ -339,3 +339,25 @@ async fn health_check(stream: TcpStream, place: &str, service: &str) -> Result<u
         _ => 0,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_is_asked_and_told_of_in_its_own_words() {
+        assert_eq!(health_request(""), [0, 0, 0, 0, 0]);
+        assert_eq!(health_request("a"), [0, 0, 0, 0, 3, 0x0a, 1, b'a']);
+        let long = health_request(&"x".repeat(200));
+        assert_eq!(long[..8], [0, 0, 0, 0, 203, 0x0a, 200, 1], "a length of two bytes");
+        assert_eq!(
+            grpc_failure("5", "no such service"),
+            "error: health rpc probe failed: rpc error: code = NotFound desc = no such service"
+        );
+        assert!(
+            grpc_failure("12", "")
+                .starts_with("error: this server does not implement the grpc health protocol")
+        );
+        assert!(grpc_failure("99", "x").contains("code = Unknown"));
+    }
+}
