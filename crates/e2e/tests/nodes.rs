@@ -125,6 +125,38 @@ fn reach_each_other(c: &Cluster) {
     forward.address();
 }
 
+/// A volume of the second node: made there, open to any user, and removed with its data.
+fn keeps_data(c: &Cluster, second: &Node) {
+    c.apply(&format!(
+        r#"
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {{name: data}}
+spec: {{accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 1Mi}}}}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: keeper}}
+spec:
+  nodeSelector: {{kubernetes.io/hostname: second}}
+  restartPolicy: Never
+  securityContext: {{runAsUser: 1000}}
+  containers:
+  - {{name: c, image: "{BUSYBOX}", command: [sh, -c, "echo kept > /data/file"], volumeMounts: [{{name: d, mountPath: /data}}]}}
+  volumes: [{{name: d, persistentVolumeClaim: {{claimName: data}}}}]
+"#
+    ));
+    c.wait_phase("keeper", "Succeeded");
+    let path = c.run("get pv -o jsonpath={.items[0].spec.hostPath.path}").ok();
+    assert!(std::path::Path::new(&path).starts_with(second.data_dir()), "{path}");
+    assert_eq!(std::fs::read_to_string(format!("{path}/file")).unwrap_or_default(), "kept\n");
+    c.says(&[("delete pod keeper", "deleted"), ("delete pvc data", "deleted")]);
+    eventually("the volume is gone", || {
+        let left = c.run("get pv").out;
+        if left.is_empty() && !std::path::Path::new(&path).exists() { Ok(()) } else { Err(left) }
+    });
+}
+
 #[track_caller]
 fn containers(c: &Cluster) -> String {
     let path = "jsonpath={range .items[*]}{.metadata.name} {.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount}{\"\\n\"}{end}";
@@ -162,6 +194,7 @@ fn a_second_machine_joins_and_its_pods_are_reached() {
     node_is(&c, "second", "True");
     deploy(&c);
     reach_each_other(&c);
+    keeps_data(&c, &second);
     let before = containers(&c);
     // The agent dies and comes back by what it kept.
     second.kill();

@@ -4,7 +4,7 @@ use crate::claims::Claims;
 use crate::cli::Up;
 use crate::data_dir::{DataDir, write_atomically};
 use anyhow::{Context, Result};
-use network::address::Ranges;
+use network::address::{MAX_CLUSTERS, Ranges};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -111,7 +111,7 @@ impl Cluster {
         let ranges = match (kept, claims) {
             (Some(kept), _) => kept.ranges,
             (None, Some(claims)) => claims.choose()?.index(),
-            (None, None) => 0,
+            (None, None) => far_ranges(&settings.data_dir),
         };
         Ok((Self { listen, ranges }, listener))
     }
@@ -157,6 +157,14 @@ impl Cluster {
         };
         format!("https://{}", SocketAddr::new(ip, self.listen.port()))
     }
+}
+
+/// Ranges for a cluster whose nodes are on other machines, where the first ones may be in use by clusters of their own:
+/// one of the last half, by the folder's name.
+fn far_ranges(dir: &DataDir) -> u8 {
+    const HALF: u32 = MAX_CLUSTERS as u32 / 2;
+    let number = u32::from_str_radix(&dir.id(), 16).unwrap_or(0) % HALF + HALF;
+    u8::try_from(number).unwrap_or(0)
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener> {
@@ -215,6 +223,14 @@ mod tests {
         assert!(busy.contains("in use by another program") && busy.contains("--listen"), "{busy}");
         drop(listener);
         assert_eq!(Cluster::choose(&s, None).unwrap().0, first);
+    }
+
+    #[test]
+    fn a_server_without_a_node_leaves_the_first_ranges_to_others() {
+        for name in ["/a", "/b", "/var/lib/ironclad"] {
+            let dir = DataDir::new(Some(name.into())).unwrap();
+            assert!(far_ranges(&dir) >= MAX_CLUSTERS / 2 && Ranges::new(far_ranges(&dir)).is_some());
+        }
     }
 
     #[test]

@@ -5,11 +5,12 @@ use crate::cli::Token;
 use crate::data_dir::DataDir;
 use crate::settings::Cluster;
 use anyhow::{Context, Result, bail};
+use api::MetaExt;
 use api::core::v1::Secret;
 use auth::pki::Pki;
 use client::config::Config;
 use client::http_transport::HttpTransport;
-use client::{Client, Resource};
+use client::{Api, Client, DeleteOptions, ListOptions, Resource};
 use jiff::{SignedDuration, Timestamp};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 
 /// Where bootstrap tokens are kept.
 const NAMESPACE: &str = "kube-system";
+/// Their type.
+const KIND: &str = "bootstrap.kubernetes.io/token";
 /// Of what tokens are made.
 const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 /// Lengths of a token's public and secret part.
@@ -88,9 +91,14 @@ async fn create(cluster: &Cluster, pki: &Pki, (id, secret): (&str, &str), ttl: i
         let end = meta::Time::new(Timestamp::now() + SignedDuration::from_nanos(ttl));
         data["expiration"] = end.to_string().into();
     }
-    let object = json!({"apiVersion": "v1", "kind": "Secret", "type": "bootstrap.kubernetes.io/token",
+    let object = json!({"apiVersion": "v1", "kind": "Secret", "type": KIND,
         "metadata": {"name": format!("bootstrap-token-{id}"), "namespace": NAMESPACE}, "stringData": data});
     let made = client.create(&Resource::of::<Secret>(), NAMESPACE, object.to_string()).await;
+    if made.is_ok()
+        && let Err(e) = remove_expired(&client).await
+    {
+        tracing::debug!("expired tokens stay: {e}");
+    }
     made.map(drop).map_err(|e| match e {
         client::Error::Transport(e) => anyhow::anyhow!(
             "the server at {} does not answer ({e}); start it with `ironclad up` or `ironclad server`",
@@ -100,9 +108,45 @@ async fn create(cluster: &Cluster, pki: &Pki, (id, secret): (&str, &str), ttl: i
     })
 }
 
+/// Removes tokens whose time is over (`pkg/controller/bootstrap/tokencleaner`). Nobody takes them any more; here it is
+/// done when the next one is made, so that no controller has to know every Secret.
+async fn remove_expired(client: &Client) -> Result<(), client::Error> {
+    let secrets = Api::<Secret>::namespaced(client, NAMESPACE);
+    let options = ListOptions { fields: format!("type={KIND}"), ..ListOptions::default() };
+    for secret in secrets.list(&options).await?.0 {
+        if is_expired(&secret, Timestamp::now()) {
+            secrets.delete(secret.name(), &DeleteOptions::of_uid(secret.uid())).await?;
+        }
+    }
+    Ok(())
+}
+
+fn is_expired(secret: &Secret, now: Timestamp) -> bool {
+    let text =
+        secret.data.as_ref().and_then(|d| d.get("expiration")).map(|end| String::from_utf8_lossy(&end.0));
+    let end = text.and_then(|t| t.parse::<Timestamp>().ok());
+    secret.type_.as_deref() == Some(KIND) && end.is_some_and(|end| end <= now)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_whose_time_is_over_are_known() {
+        let secret = |kind: &str, end: &str| -> Secret {
+            let end = auth::pki::base64(end);
+            serde_json::from_value(
+                json!({"metadata": {"name": "t"}, "type": kind, "data": {"expiration": end}}),
+            )
+            .unwrap()
+        };
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        assert!(is_expired(&secret(KIND, "2025-12-31T23:59:59Z"), now));
+        assert!(!is_expired(&secret(KIND, "2026-01-01T00:00:01Z"), now));
+        assert!(!is_expired(&secret(KIND, "never"), now));
+        assert!(!is_expired(&secret("Opaque", "2025-12-31T23:59:59Z"), now));
+    }
 
     #[test]
     fn words_are_long_enough_and_differ() {

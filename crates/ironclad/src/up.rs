@@ -70,6 +70,12 @@ fn take(settings: &Settings) -> Result<Held> {
             MIN_FREE >> 20
         );
     }
+    if dir.node_file().exists() {
+        bail!(
+            "{} is the folder of a node that joined a cluster elsewhere; name another with --data-dir",
+            dir.root().display()
+        );
+    }
     let early = if dir.exists() { Some(dir.lock()?) } else { None };
     let claims = if settings.node { Some(Claims::open()?) } else { None };
     let (cluster, listener) = Cluster::choose(settings, claims.as_ref())?;

@@ -1,6 +1,7 @@
 //! NodeRestriction: a node's agent changes only its own node, its own pods and what they need
 //! (`plugin/pkg/admission/noderestriction`).
 
+mod certificate;
 mod labels;
 mod references;
 mod token;
@@ -55,6 +56,7 @@ fn check(r: &Request, view: &dyn View) -> Result<(), Status> {
             Some("can only access CSINode with the same name as the requesting node".to_owned())
         }
         ("resource.k8s.io", "resourceslices", _) => slice(r, node),
+        ("certificates.k8s.io", "certificatesigningrequests", "") => certificate::refusal(r, node),
         _ => None,
     };
     refusal.map_or(Ok(()), |why| Err(r.forbidden(why)))

@@ -75,3 +75,28 @@ fn what_is_asked_for_can_be_read() {
     );
     assert_eq!((asked.dns_names.join(","), asked.ip_addresses.len(), asked.others), ("n1".into(), 1, false));
 }
+
+#[test]
+fn a_node_asks_for_itself_only() {
+    let w = World::new();
+    let say = |name: &str, signer: &str| {
+        let profile = Profile::client(&format!("system:node:{name}"), Some("system:nodes"));
+        let (_, request) = auth::pki::request(&profile).unwrap();
+        let object = json!({"metadata": {"name": "r"}, "spec": {"signerName": signer, "request": request}});
+        let mut r = create(RESOURCE, object);
+        r.user = std::sync::Arc::new(meta::UserInfo::new("system:node:n1", &["system:nodes"]));
+        w.say(r)
+    };
+    let lines = [
+        say("n1", "kubernetes.io/kubelet-serving"),
+        say("n2", "kubernetes.io/kubelet-serving"),
+        say("n2", "kubernetes.io/kube-apiserver-client-kubelet"),
+        say("n2", "example.com/x"),
+    ];
+    expect![[r#"
+        ok
+        403 certificatesigningrequests.certificates.k8s.io "r" is forbidden: can only create a node CSR with CN=system:node:n1
+        403 certificatesigningrequests.certificates.k8s.io "r" is forbidden: can only create a node CSR with CN=system:node:n1
+        ok"#]]
+    .assert_eq(&lines.join("\n"));
+}
