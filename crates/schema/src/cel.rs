@@ -20,17 +20,34 @@ const MAX_SHOWN: usize = 256;
 pub struct CelRules {
     compiled: CompiledSchema,
     schema: Value,
+    /// Rules that nest too deep to be looked at: the parser, and whoever walks what it makes, would leave the stack.
+    too_deep: Vec<FieldPath>,
 }
 
 impl CelRules {
     /// Compiles the rules of an `openAPIV3Schema`; none if it has none.
     pub fn compile(schema: &Value) -> Option<Self> {
-        has_rules(schema).then(|| Self { compiled: kube_cel::compile_schema(schema), schema: schema.clone() })
+        if !has_rules(schema) {
+            return None;
+        }
+        let mut too_deep = Vec::new();
+        deep_rules(schema, &FieldPath::default(), &mut too_deep);
+        let nothing = Value::Null;
+        let compiled = kube_cel::compile_schema(if too_deep.is_empty() { schema } else { &nothing });
+        Some(Self { compiled, schema: schema.clone(), too_deep })
     }
 
     /// What is wrong with the rules themselves, for the schema at `path`.
     pub fn check(&self, path: &FieldPath) -> Vec<FieldError> {
         let mut errors = Vec::new();
+        for at in &self.too_deep {
+            let at =
+                FieldPath::new(&format!("{path}{}{at}", if at.as_str().starts_with('[') { "" } else { "." }));
+            errors.push(FieldError::invalid_as_such(&at, TOO_DEEP));
+        }
+        if !errors.is_empty() {
+            return errors;
+        }
         let place = Place { path: path.clone(), times: 1.0, torn: None };
         let mut costs = Vec::new();
         walk(&self.compiled, &self.schema, &place, &mut errors, &mut costs);
@@ -44,6 +61,9 @@ impl CelRules {
     /// Runs the rules over an object; `old` is what it was before an update. Rules that look at `oldSelf` only run
     /// where there is one.
     pub fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        if !self.too_deep.is_empty() {
+            return vec![FieldError::invalid_as_such(&FieldPath::default(), TOO_DEEP)];
+        }
         match Validator::new().validate_compiled(&self.compiled, object, old) {
             Ok(()) => Vec::new(),
             Err(errors) => {
@@ -55,6 +75,47 @@ impl CelRules {
                 faults
             }
         }
+    }
+}
+
+/// Operators of one expression: so deep it can nest at most. Upstream's parser gives up at 250 levels.
+const MAX_OPERATORS: usize = 2_000;
+const TOO_DEEP: &str = "compilation failed: ERROR: <input>:-1:0: expression recursion limit exceeded: 2000";
+
+/// Whether an expression has more operators than may nest.
+fn is_too_deep(expression: &str) -> bool {
+    let signs = expression.bytes().filter(|b| b".+-*/%!?<>=&|[({".contains(b)).count();
+    signs + expression.matches("in").count() > MAX_OPERATORS
+}
+
+fn deep_rules(schema: &Value, path: &FieldPath, found: &mut Vec<FieldPath>) {
+    let rules = schema.get("x-kubernetes-validations").and_then(Value::as_array);
+    for (i, rule) in rules.into_iter().flatten().enumerate() {
+        for key in ["rule", "messageExpression"] {
+            if rule.get(key).and_then(Value::as_str).is_some_and(is_too_deep) && found.len() < MAX_ERRORS {
+                found.push(path.child("x-kubernetes-validations").index(i).child(key));
+            }
+        }
+    }
+    match schema {
+        Value::Object(map) => {
+            for (key, below) in map.iter().filter(|(_, v)| v.is_object() || v.is_array()) {
+                match (key.as_str(), below) {
+                    ("properties", Value::Object(all)) => all.iter().for_each(|(name, below)| {
+                        deep_rules(below, &path.child("properties").key(name), found)
+                    }),
+                    (_, Value::Array(all)) => {
+                        let list = path.child(key);
+                        all.iter()
+                            .enumerate()
+                            .for_each(|(i, below)| deep_rules(below, &list.index(i), found));
+                    }
+                    _ => deep_rules(below, &path.child(key), found),
+                }
+            }
+        }
+        Value::Array(all) => all.iter().enumerate().for_each(|(i, v)| deep_rules(v, &path.index(i), found)),
+        _ => {}
     }
 }
 
@@ -281,6 +342,25 @@ mod tests {
                 spec.list[1]: Invalid value: "b": failed rule: self.startsWith('a')
                 spec.q: Invalid value: "1Mi": failed rule: quantity(self).isGreaterThan(quantity('1Gi'))"#]],
         );
+    }
+
+    #[test]
+    fn rules_that_nest_too_deep_are_refused_before_they_are_parsed() {
+        for rule in [
+            "1+".repeat(60_000) + "1 == 1",
+            format!("self{} == 1", ".a".repeat(60_000)),
+            "!".repeat(3_000) + "true",
+        ] {
+            let deep = json!({"type": "object", "properties": {"a": {"type": "integer",
+                "x-kubernetes-validations": [{"rule": rule}]}}});
+            let rules = CelRules::compile(&deep).unwrap();
+            let errors = rules.check(&FieldPath::new("s"));
+            assert_eq!(
+                errors[0].to_string(),
+                format!("s.properties[a].x-kubernetes-validations[0].rule: Invalid value: {TOO_DEEP}")
+            );
+            assert_eq!(rules.validate(&json!({"a": 1}), None).len(), 1);
+        }
     }
 
     #[test]
