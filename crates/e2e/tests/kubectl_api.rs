@@ -216,18 +216,43 @@ fn applies(c: &Cluster) {
     ]);
 }
 
+/// What an ApplySet and `--prune` no longer find in their manifests goes.
+fn prunes(c: &Cluster) {
+    let map = |name: &str| {
+        format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}, labels: {{of: set}}}}}}\n---\n")
+    };
+    let both = c.file("both.yaml", &(map("first") + &map("second")));
+    let one = c.file("one.yaml", &map("first"));
+    let apply = |file: &str| {
+        let set = ["apply", "-f", file, "--prune", "--applyset=configmaps/parent", "-n", "default"];
+        c.kubectl_program().env("KUBECTL_APPLYSET", "true").run(&set).ok()
+    };
+    assert!(apply(&both).contains("configmap/second created"));
+    let pruned = apply(&one);
+    assert!(pruned.contains("configmap/first unchanged") && pruned.contains("configmap/second pruned"), "{pruned}");
+    c.says(&[
+        (&format!("apply -f {}", c.file("third.yaml", &map("third"))), "configmap/third created"),
+        (&format!("apply -f {one} --prune -l of=set --prune-allowlist=core/v1/ConfigMap"), "configmap/third pruned"),
+        ("delete configmap first parent", "deleted"),
+    ]);
+}
+
 fn asks(c: &Cluster) {
     c.says(&[
         ("explain pod", "Pod is a collection of containers"),
         ("explain deploy.spec.strategy", "enum: Recreate, RollingUpdate"),
         ("explain pod.spec --recursive", "preferredDuringSchedulingIgnoredDuringExecution"),
         ("explain hpa --api-version=autoscaling/v1", "VERSION:    v1"),
+        ("explain deploy.spec --output=plaintext-openapiv2", "progressDeadlineSeconds\t<integer>"),
+        ("get componentstatuses", "scheduler            Healthy   ok"),
         ("auth can-i --list", "*.*"),
         ("auth can-i list pods --as=jane", "yes"),
         ("auth can-i --list --as=jane", "[get list]"),
         ("auth whoami", "kubernetes-admin"),
         ("auth whoami --as=jane --as-group=g", "[g system:authenticated]"),
     ]);
+    let warned = c.run("get endpoints").err;
+    assert!(warned.contains("Warning: v1 Endpoints is deprecated in v1.33+"), "{warned}");
     c.refuses(&[
         ("explain pod.spec.nope", r#"field "nope" does not exist"#),
         ("get secrets --as=jane", r#"User "jane" cannot list resource "secrets" in API group """#),
@@ -270,6 +295,7 @@ fn every_everyday_command() {
     gets(&c);
     changes(&c);
     applies(&c);
+    prunes(&c);
     asks(&c);
     deletes(&c);
 }

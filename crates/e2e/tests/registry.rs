@@ -1,5 +1,5 @@
 //! Debian's docker-registry with an image of a small Debian that skopeo pushed: pulled by tag and by digest, with and
-//! without credentials, and running.
+//! without credentials, and running; and with a chart that Helm pushed.
 
 use e2e::{Cluster, Program, eventually};
 use server::{PASSWORD, Server, USER};
@@ -145,4 +145,42 @@ fn with_credentials_and_without() {
     assert!(c.ironclad(&["image", "pull", &image]).fails().contains("no basic auth credentials"));
     let creds = format!("--creds={USER}:{PASSWORD}");
     assert_eq!(c.ironclad(&["image", "pull", &creds, &image]).ok().trim(), image);
+}
+
+const CHART: &str = "{apiVersion: v2, name: small, version: 0.1.0}";
+/// What the cluster is asked while a chart is rendered.
+const TEMPLATE: &str = r#"
+{{- $ca := lookup "v1" "ConfigMap" .Release.Namespace "kube-root-ca.crt" }}
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: {{ .Release.Name }}}
+data:
+  revision: {{ .Release.Revision | quote }}
+  told: "{{ .Capabilities.KubeVersion.Minor }} {{ .Capabilities.APIVersions.Has "autoscaling/v2/HorizontalPodAutoscaler" }} {{ .Capabilities.APIVersions.Has "nope/v1" }} {{ if $ca }}{{ $ca.metadata.name }}{{ end }}"
+"#;
+
+#[test]
+fn a_chart_from_a_registry() {
+    let c = Cluster::control_plane();
+    let server = Server::start(&c.scratch().join("registry"), false, false);
+    let chart = c.scratch().join("small");
+    std::fs::create_dir_all(chart.join("templates")).expect("a directory for the chart");
+    std::fs::write(chart.join("Chart.yaml"), CHART).expect("a chart");
+    std::fs::write(chart.join("templates/map.yaml"), TEMPLATE).expect("a template");
+    let (chart, scratch) = (chart.to_string_lossy(), c.scratch().to_string_lossy());
+    c.helm(&["lint", &chart]).ok();
+    c.helm(&["package", &chart, "-d", &scratch]).ok();
+    let charts = format!("oci://{}/charts", server.address);
+    c.helm(&["push", &format!("{scratch}/small-0.1.0.tgz"), &charts, "--plain-http"]).ok();
+    let from = [&format!("{charts}/small"), "--version=0.1.0", "--plain-http"];
+    eventually("the namespace has its certificate", || match c.run("get cm kube-root-ca.crt") {
+        found if found.code == 0 => Ok(()),
+        absent => Err(absent.err),
+    });
+    c.helm(&[&["install", "one", "--wait", "--rollback-on-failure"], &from[..]].concat()).ok();
+    c.says(&[("get cm one -o jsonpath={.data.told}", "37 true false kube-root-ca.crt")]);
+    c.helm(&[&["upgrade", "--install", "one"], &from[..]].concat()).ok();
+    c.says(&[("get cm one -o jsonpath={.data.revision}", "2")]);
+    let validated = c.helm(&["template", "two", &chart, "--validate"]).ok();
+    assert!(validated.contains("37 true false kube-root-ca.crt"), "{validated}");
 }
