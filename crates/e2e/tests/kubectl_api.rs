@@ -229,10 +229,16 @@ fn prunes(c: &Cluster) {
     };
     assert!(apply(&both).contains("configmap/second created"));
     let pruned = apply(&one);
-    assert!(pruned.contains("configmap/first unchanged") && pruned.contains("configmap/second pruned"), "{pruned}");
+    assert!(
+        pruned.contains("configmap/first unchanged") && pruned.contains("configmap/second pruned"),
+        "{pruned}"
+    );
     c.says(&[
         (&format!("apply -f {}", c.file("third.yaml", &map("third"))), "configmap/third created"),
-        (&format!("apply -f {one} --prune -l of=set --prune-allowlist=core/v1/ConfigMap"), "configmap/third pruned"),
+        (
+            &format!("apply -f {one} --prune -l of=set --prune-allowlist=core/v1/ConfigMap"),
+            "configmap/third pruned",
+        ),
         ("delete configmap first parent", "deleted"),
     ]);
 }

@@ -215,8 +215,25 @@ fn patch(old: &NodeStatus, new: &NodeStatus, force: bool) -> Option<Value> {
     (!out.is_empty()).then(|| json!({"status": out}))
 }
 
-fn is_ready(s: &NodeStatus) -> bool {
-    s.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
+/// Conditions, and the events of their being true and not.
+const NEWS: [(&str, &str, &str); 4] = [
+    ("MemoryPressure", "NodeHasInsufficientMemory", "NodeHasSufficientMemory"),
+    ("DiskPressure", "NodeHasDiskPressure", "NodeHasNoDiskPressure"),
+    ("PIDPressure", "NodeHasInsufficientPID", "NodeHasSufficientPID"),
+    ("Ready", "NodeReady", "NodeNotReady"),
+];
+
+/// Events of the conditions that are not as they were told; notes that they are told now.
+fn news(told: &mut BTreeMap<&'static str, bool>, s: &NodeStatus) -> Vec<&'static str> {
+    let mut out = Vec::new();
+    for (kind, yes, no) in NEWS {
+        let Some(c) = s.conditions.iter().flatten().find(|c| c.type_ == kind) else { continue };
+        let on = c.status == "True";
+        if told.insert(kind, on) != Some(on) {
+            out.push(if on { yes } else { no });
+        }
+    }
+    out
 }
 
 type Words = BTreeMap<String, String>;
@@ -265,13 +282,12 @@ pub(crate) async fn run(ctx: Arc<Context>, fixed: Fixed) {
     tracing::info!(node = ctx.config.node_name, "the node is registered");
     ctx.teller.node(&node, false, "Starting", "Starting kubelet.".to_owned());
     let mut written = Instant::now();
-    let mut told_ready = None;
+    let mut told = BTreeMap::new();
     let mut share = Share::follow(&ctx);
     loop {
-        share.tell(&ctx, &node, told_ready == Some(true)).await;
+        share.tell(&ctx, &node, told.get("Ready") == Some(&true)).await;
         let old = node.status.clone().unwrap_or_default();
         let new = present(&ctx, &fixed, &old).await;
-        let ready = is_ready(&new);
         if let Some(body) = patch(&old, &new, written.elapsed() >= ctx.config.status_period) {
             match Api::<Node>::all(&ctx.client)
                 .patch(&ctx.config.node_name, "status", PatchKind::Strategic, &body)
@@ -285,12 +301,11 @@ pub(crate) async fn run(ctx: Arc<Context>, fixed: Fixed) {
             }
         }
         ctx.node.send_replace(Arc::new(node.clone()));
-        if told_ready.replace(ready) != Some(ready) {
-            let reason = if ready { "NodeReady" } else { "NodeNotReady" };
+        for reason in news(&mut told, &new) {
             let name = &ctx.config.node_name;
             ctx.teller.node(&node, false, reason, format!("Node {name} status is now: {reason}"));
         }
-        let period = if ready { PERIOD } else { FIRST };
+        let period = if told.get("Ready") == Some(&true) { PERIOD } else { FIRST };
         tokio::select! {
             () = tokio::time::sleep(period) => {}
             () = share.changed() => {}
@@ -298,5 +313,23 @@ pub(crate) async fn run(ctx: Arc<Context>, fixed: Fixed) {
         if let Ok(n) = Api::<Node>::all(&ctx.client).get(&ctx.config.node_name).await {
             node = n;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_is_told_once() {
+        let mut told = BTreeMap::new();
+        let mut say = |memory: bool, ready: bool| {
+            let conditions = vec![memory_condition(memory), condition("Ready", ready, "", "")];
+            news(&mut told, &NodeStatus { conditions: Some(conditions), ..NodeStatus::default() }).join(" ")
+        };
+        assert_eq!(say(false, false), "NodeHasSufficientMemory NodeNotReady");
+        assert_eq!(say(false, true), "NodeReady");
+        assert_eq!(say(false, true), "");
+        assert_eq!(say(true, true), "NodeHasInsufficientMemory");
     }
 }
