@@ -7,16 +7,23 @@ use anyhow::{Context, Result, bail};
 use image::{Auth, Image, Reference, Store};
 use std::sync::Arc;
 
-fn open(cluster: Cluster) -> Result<Store> {
-    let dir = DataDir::new(cluster.data_dir)?;
+/// Fails where images could not be unpacked: said before anything else is looked at.
+fn needs_root() -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!("images are unpacked with their owners and devices, which needs root: use sudo");
     }
+    Ok(())
+}
+
+fn open(cluster: Cluster) -> Result<Store> {
+    needs_root()?;
+    let dir = DataDir::new(cluster.data_dir)?;
     Store::open(&dir.images()).with_context(|| format!("cannot open the images of {}", dir.root().display()))
 }
 
 /// The images of a cluster that is there: looking for what isn't makes nothing.
 fn open_existing(cluster: Cluster) -> Result<Store> {
+    needs_root()?;
     let dir = DataDir::new(cluster.data_dir.clone())?;
     if !dir.is_ours() {
         bail!("there is no cluster in {}", dir.root().display());
