@@ -27,7 +27,7 @@ mod txn;
 mod watch;
 
 pub use backend::{Backend, Feed, OpenError, Writer};
-pub use disk::Embedded;
+pub use disk::{Embedded, SimDisk, Simulated};
 pub use entry::{Encoded, Entry, Event, EventKind, Header, HeaderParser};
 pub use limits::Limits;
 pub use memory::{Inline, Memory};

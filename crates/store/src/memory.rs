@@ -1,7 +1,7 @@
 //! A back end that keeps nothing beyond the process; for tests and simulations.
 
 use crate::backend::{Backend, Feed, OpenError, Writer};
-use crate::engine::{Engine, NoLog};
+use crate::engine::{Engine, Log, NoLog};
 use crate::queue::EngineThread;
 use crate::txn::{Done, Txn};
 use std::sync::{Mutex, PoisonError};
@@ -22,15 +22,21 @@ impl Backend for Memory {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Inline;
 
-struct InlineWriter(Mutex<Engine<NoLog>>);
+pub(crate) struct InlineWriter<L>(Mutex<Engine<L>>);
 
-impl Backend for Inline {
-    fn start(self: Box<Self>, feed: Feed) -> Result<Box<dyn Writer>, OpenError> {
-        Ok(Box::new(InlineWriter(Mutex::new(Engine::new(feed, NoLog)))))
+impl<L> InlineWriter<L> {
+    pub(crate) fn new(engine: Engine<L>) -> InlineWriter<L> {
+        InlineWriter(Mutex::new(engine))
     }
 }
 
-impl Writer for InlineWriter {
+impl Backend for Inline {
+    fn start(self: Box<Self>, feed: Feed) -> Result<Box<dyn Writer>, OpenError> {
+        Ok(Box::new(InlineWriter::new(Engine::new(feed, NoLog))))
+    }
+}
+
+impl<L: Log> Writer for InlineWriter<L> {
     fn submit(&self, txn: Txn, done: Done) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).run(vec![(txn, done)]);
     }

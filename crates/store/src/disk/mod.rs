@@ -13,6 +13,7 @@ mod record;
 mod recover;
 #[cfg(test)]
 mod sim;
+mod simulated;
 mod snapshot;
 
 use std::io;
@@ -25,6 +26,8 @@ use crate::backend::{Backend, Feed, OpenError, Writer};
 use crate::engine::{Engine, Log, LogError};
 use crate::entry::Event;
 use crate::queue::EngineThread;
+
+pub use simulated::{SimDisk, Simulated};
 
 use checkpoint::{Checkpoint, Checkpointed};
 use files::{Directory, Files};

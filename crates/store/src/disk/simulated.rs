@@ -1,16 +1,106 @@
 //! A disk that does everything a disk may do: it forgets what was not synced, in parts and in any order, it gets
-//! full, its sync fails and then forgets silently.
+//! full, its sync fails and then forgets silently. And the embedded engine on such a disk, without threads.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::backend::OpenError;
+use crate::backend::{Backend, Feed, OpenError, Writer};
+use crate::engine::{Engine, Log, LogError};
+use crate::entry::Event;
+use crate::memory::InlineWriter;
 
-use super::super::files::{File, Files};
+use super::checkpoint::{Checkpoint, Checkpointed};
+use super::files::{File, Files};
+use super::journal::{Journal, Sizes};
+use super::recover;
 
 /// What the disk writes at once or not at all.
 const SECTOR: usize = 64;
+/// Small measures, so that the short life of a simulation sees segments, checkpoints and room running out.
+const SIZES: Sizes = Sizes { ready: 16 * 1024, checkpoint: 512 * 1024, retry: 128 * 1024 };
+
+/// The embedded engine on a simulated disk: a transaction is carried out before `submit` returns, and a checkpoint
+/// goes on by a step with each. The same calls in the same order give the same events.
+#[derive(Clone, Debug)]
+pub struct Simulated(pub SimDisk);
+
+impl Backend for Simulated {
+    fn start(self: Box<Self>, feed: Feed) -> Result<Box<dyn Writer>, OpenError> {
+        let journal = recover::recover(Arc::new(self.0.clone()), &feed, SIZES)?;
+        let life = self.0.inner().lives;
+        let log = Mortal { log: SimLog::new(journal), disk: self.0, life };
+        Ok(Box::new(InlineWriter::new(Engine::new(feed, log))))
+    }
+}
+
+/// The log of a process that ends when the disk's machine does: what is still under way then must not touch the disk.
+struct Mortal {
+    log: SimLog,
+    disk: SimDisk,
+    life: u64,
+}
+
+impl Mortal {
+    fn alive(&self) -> Result<(), LogError> {
+        let alive = self.disk.inner().lives == self.life;
+        if alive { Ok(()) } else { Err(LogError::Broken("the process is gone".into())) }
+    }
+}
+
+impl Log for Mortal {
+    fn append(&mut self, events: &[Arc<Event>]) -> Result<(), LogError> {
+        self.alive()?;
+        self.log.append(events)
+    }
+
+    fn settled(&mut self, feed: &Feed) -> Result<(), LogError> {
+        self.alive()?;
+        self.log.settled(feed)?;
+        self.log.step();
+        Ok(())
+    }
+}
+
+/// The journal with its checkpoints, advanced by hand.
+pub(crate) struct SimLog {
+    journal: Journal,
+    running: Option<Checkpoint>,
+}
+
+impl Log for SimLog {
+    fn append(&mut self, events: &[Arc<Event>]) -> Result<(), LogError> {
+        self.journal.append(events)
+    }
+
+    fn settled(&mut self, feed: &Feed) -> Result<(), LogError> {
+        if self.running.is_none() && self.journal.wants_checkpoint() {
+            let revision = feed.revision();
+            let replaced = self.journal.roll(revision)?;
+            let files = Arc::clone(&self.journal.files);
+            self.running = Checkpoint::start(files, feed.clone(), 0, revision, replaced).ok();
+        }
+        Ok(())
+    }
+}
+
+impl SimLog {
+    pub(crate) fn new(journal: Journal) -> SimLog {
+        SimLog { journal, running: None }
+    }
+
+    /// Goes on with a checkpoint; tells whether there was one.
+    pub(crate) fn step(&mut self) -> bool {
+        let Some(running) = &mut self.running else { return false };
+        match running.step() {
+            Ok(None) => return false,
+            Ok(Some(Checkpointed { replaced, bytes })) => self.journal.checkpointed(&replaced, bytes),
+            Err(_) => {}
+        }
+        self.running = None;
+        true
+    }
+}
 
 /// A small seeded generator (xorshift64*).
 pub(crate) struct Rng(u64);
@@ -64,13 +154,25 @@ pub(crate) struct Inner {
     /// How many bytes all files may have.
     pub(crate) capacity: Option<usize>,
     pub(crate) crashed: bool,
+    /// Whether a sync only says that it was done.
+    lies: bool,
+    /// How often the machine or the process was started anew.
+    lives: u64,
 }
 
+/// A disk in memory that fails as disks do, out of a seed; for simulations.
 #[derive(Clone)]
-pub(crate) struct SimDisk(Arc<Mutex<Inner>>);
+pub struct SimDisk(Arc<Mutex<Inner>>);
+
+impl std::fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SimDisk({} bytes)", self.used())
+    }
+}
 
 impl SimDisk {
-    pub(crate) fn new(seed: u64) -> SimDisk {
+    /// An empty disk.
+    pub fn new(seed: u64) -> SimDisk {
         SimDisk(Arc::new(Mutex::new(Inner {
             inodes: Vec::new(),
             seen: BTreeMap::new(),
@@ -81,15 +183,38 @@ impl SimDisk {
             fail_sync_in: None,
             capacity: None,
             crashed: false,
+            lies: false,
+            lives: 0,
         })))
     }
 
     pub(crate) fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The power fails in the midst of the operation after so many; that one may still have its effect.
+    pub fn fail_in(&self, operations: u64) {
+        self.inner().crash_in = Some(operations);
+    }
+
+    /// Whether the power has failed.
+    pub fn has_failed(&self) -> bool {
+        self.inner().crashed
+    }
+
+    /// Leaves room for so many bytes more; none: for any number.
+    pub fn leave_room(&self, bytes: Option<usize>) {
+        let used = self.used();
+        self.inner().capacity = bytes.map(|b| used + b);
+    }
+
+    /// From now on a sync does nothing and says that it did: a broken disk, for tests of those who would notice.
+    pub fn lie(&self) {
+        self.inner().lies = true;
     }
 
     /// The power comes back: what is on the disk is what was synced and an arbitrary part of the rest.
-    pub(crate) fn power_cycle(&self) {
+    pub fn power_cycle(&self) {
         let mut guard = self.inner();
         let inner = &mut *guard;
         let mood = inner.rng.below(4);
@@ -112,11 +237,12 @@ impl SimDisk {
 
     /// The process was killed and is started again: the system goes on, so everything written is still seen,
     /// synced or not.
-    pub(crate) fn process_restart(&self) {
+    pub fn process_restart(&self) {
         self.inner().restart();
     }
 
     /// Flips a bit somewhere in a file.
+    #[cfg(test)]
     pub(crate) fn damage(&self, name: &str, at: usize) {
         let mut inner = self.inner();
         let inode = inner.seen[name];
@@ -135,6 +261,7 @@ impl Inner {
         self.fail_sync_in = None;
         self.capacity = None;
         self.crashed = false;
+        self.lives += 1;
     }
 
     fn used(&self) -> usize {
@@ -302,6 +429,9 @@ impl File for SimFile {
             }
             None => false,
         };
+        if inner.lies {
+            return Ok(());
+        }
         let inode = &mut inner.inodes[self.1];
         if fails {
             // As Linux does: the pages count as clean afterwards, whether they reached the disk or not.

@@ -1,23 +1,20 @@
 //! The log on a simulated disk: whatever is done to it, nothing acknowledged is lost and nothing is made up.
 
-mod disk;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::backend::{Feed, OpenError};
-use crate::engine::{Engine, Log, LogError};
-use crate::entry::{Encoded, Event, EventKind, Header, HeaderParser};
+use crate::engine::Engine;
+use crate::entry::{Encoded, EventKind, Header, HeaderParser};
 use crate::limits::Limits;
 use crate::shared::Shared;
 use crate::txn::{Done, Expect, Outcome, Pending, Txn, TxnError, Write};
 
-use super::checkpoint::{Checkpoint, Checkpointed};
 use super::journal::{Journal, Sizes};
+use super::simulated::{Rng, SimDisk, SimLog};
 use super::{names, recover};
-use disk::{Rng, SimDisk};
 
 const SIZES: Sizes = Sizes { ready: 256, checkpoint: 600, retry: 200 };
 const KEYS: u64 = 8;
@@ -43,41 +40,6 @@ struct World {
     crash_points: u64,
     checkpoints: u64,
     refused: u64,
-}
-
-/// The journal with its checkpoints, advanced by hand.
-struct SimLog {
-    journal: Journal,
-    running: Option<Checkpoint>,
-}
-
-impl Log for SimLog {
-    fn append(&mut self, events: &[Arc<Event>]) -> Result<(), LogError> {
-        self.journal.append(events)
-    }
-
-    fn settled(&mut self, feed: &Feed) -> Result<(), LogError> {
-        if self.running.is_none() && self.journal.wants_checkpoint() {
-            let revision = feed.revision();
-            let replaced = self.journal.roll(revision)?;
-            let files = Arc::clone(&self.journal.files);
-            self.running = Checkpoint::start(files, feed.clone(), 0, revision, replaced).ok();
-        }
-        Ok(())
-    }
-}
-
-impl SimLog {
-    fn step(&mut self) -> bool {
-        let Some(running) = &mut self.running else { return false };
-        match running.step() {
-            Ok(None) => return false,
-            Ok(Some(Checkpointed { replaced, bytes })) => self.journal.checkpointed(&replaced, bytes),
-            Err(_) => {}
-        }
-        self.running = None;
-        true
-    }
 }
 
 fn feed() -> Feed {
@@ -154,7 +116,7 @@ impl World {
             Err(error) => panic!("acknowledged data can't be read: {error}"),
         };
         self.check(&feed);
-        let mut engine = Engine::new(feed.clone(), SimLog { journal, running: None });
+        let mut engine = Engine::new(feed.clone(), SimLog::new(journal));
         let broken = loop {
             if self.rng.one_in(2) && engine.log.step() {
                 self.checkpoints += 1;
@@ -269,7 +231,7 @@ fn nothing_acknowledged_is_lost_at_ten_thousand_crash_points() {
 fn damage_in_the_middle_is_refused_and_not_cut_off() {
     let mut world = World::new(7);
     let (feed, journal) = world.open().unwrap();
-    let mut engine = Engine::new(feed, SimLog { journal, running: None });
+    let mut engine = Engine::new(feed, SimLog::new(journal));
     while world.changes.len() < 3 {
         let outcomes = world.batch(&mut engine);
         world.record(&outcomes);
