@@ -140,7 +140,11 @@ pub fn conditions(pod: &Pod, facts: &Facts<'_>) -> Vec<PodCondition> {
     let mut out: Vec<PodCondition> =
         api.iter().filter(|c| !OWNED.contains(&c.type_.as_str())).cloned().collect();
     let before = facts.old.conditions.as_deref().unwrap_or_default();
-    if let Some(c) = before.iter().find(|c| c.type_ == "DisruptionTarget") {
+    // The word of others is theirs to take back.
+    let ours = |c: &&PodCondition| {
+        c.type_ == "DisruptionTarget" && c.reason.as_deref() == Some(super::evict::DISRUPTED_BY_US)
+    };
+    if let Some(c) = before.iter().find(ours) {
         out.retain(|o| o.type_ != c.type_);
         out.push(c.clone());
     }

@@ -8,6 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use meta::quantity::{Format, Quantity};
 use std::sync::Arc;
 
+/// The reason of a pod's DisruptionTarget condition when this node ends it.
+pub const DISRUPTED_BY_US: &str = "TerminationByKubelet";
+
 /// The reason of evictions.
 pub const REASON: &str = "Evicted";
 
@@ -249,7 +252,7 @@ pub fn mark(status: &mut PodStatus, message: &str, now: Timestamp) {
     list.push(PodCondition {
         type_: "DisruptionTarget".to_owned(),
         status: "True".to_owned(),
-        reason: Some("TerminationByKubelet".to_owned()),
+        reason: Some(DISRUPTED_BY_US.to_owned()),
         message: Some(message.to_owned()),
         last_transition_time: Some(Time(conditions::whole_second(now))),
         ..PodCondition::default()
