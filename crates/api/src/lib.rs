@@ -5,6 +5,8 @@
 
 pub mod kinds;
 pub mod names;
+pub mod selectors;
+pub mod volumes;
 
 pub use k8s_openapi;
 pub use k8s_openapi::ByteString;

@@ -27,7 +27,6 @@ mod role_aggregation;
 mod root_ca;
 #[cfg(test)]
 mod scene;
-mod selectors;
 mod serviceaccount;
 mod stale_disruption;
 mod statefulset;
@@ -37,6 +36,7 @@ mod ttl;
 mod volume_protection;
 mod volumes;
 
+pub(crate) use api::selectors;
 pub use volumes::removal::{
     ANNOTATION_PLACE as ANNOTATION_VOLUMES_DIR, ANNOTATION_REMOVED as ANNOTATION_VOLUMES_REMOVED,
     ANNOTATION_TO_REMOVE as ANNOTATION_VOLUMES_TO_REMOVE,

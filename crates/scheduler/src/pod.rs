@@ -141,3 +141,13 @@ fn affinity(pod: &Pod) -> Affinity {
         preferred,
     }
 }
+
+/// The names of the claims that a pod mounts, its ephemeral volumes' included.
+pub fn claim_names(pod: &Pod) -> impl Iterator<Item = String> {
+    let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
+    volumes.filter_map(|v| match (&v.persistent_volume_claim, &v.ephemeral) {
+        (Some(claim), _) => Some(claim.claim_name.clone()),
+        (None, Some(_)) => Some(format!("{}-{}", pod.name(), v.name)),
+        (None, None) => None,
+    })
+}

@@ -13,7 +13,7 @@ use client::reflector::{Batch, Reflector};
 use client::{Caches, Change, Client, Key, Resource};
 use jiff::Timestamp;
 use reconcile::{Clock, EventNote};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -36,6 +36,8 @@ const MAX_EVENTS: usize = 1024;
 struct Bound {
     key: Key,
     node: String,
+    /// What was done, for the event that tells that it failed.
+    step: &'static str,
     error: Option<client::Error>,
 }
 
@@ -52,7 +54,7 @@ struct Scheduler {
     /// Pods that others were removed for, with the node that was cleared.
     nominated: HashMap<Key, String>,
     /// Pods with a node whose claims are being bound.
-    waiting: HashMap<Key, claims::Waiting>,
+    waiting: BTreeMap<Key, claims::Waiting>,
     events: mpsc::Sender<(&'static str, EventNote)>,
     bound: mpsc::Sender<Bound>,
 }

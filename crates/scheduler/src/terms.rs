@@ -3,7 +3,7 @@
 use api::core::v1::{
     NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, Taint, Toleration,
 };
-use meta::selector::{LabelSelector, Operator, Requirement, Selector};
+use meta::selector::{Operator, Requirement, Selector};
 use std::collections::{BTreeMap, BTreeSet};
 
 type Labels = BTreeMap<String, String>;
@@ -54,21 +54,15 @@ pub struct PodTerm {
     pub weight: i64,
 }
 
-fn parsed(selector: Option<&api::LabelSelector>) -> Selector {
-    let Some(selector) = selector else { return Selector::nothing() };
-    let value = serde_json::to_value(selector).unwrap_or_default();
-    LabelSelector::from_value(&value).and_then(|s| s.selector()).unwrap_or_else(|_| Selector::nothing())
-}
-
 /// A selector of the API, ready to be matched; an absent one matches nothing, an empty one everything.
 pub fn label_selector(selector: Option<&api::LabelSelector>) -> Selector {
-    parsed(selector)
+    selector.map_or_else(Selector::nothing, api::selectors::selector)
 }
 
 impl PodTerm {
     /// `own` is the namespace of the pod that has the term, `labels` are that pod's.
     pub fn new(term: &PodAffinityTerm, own: &str, labels: &Labels, weight: i64) -> Self {
-        let mut selector = parsed(term.label_selector.as_ref());
+        let mut selector = label_selector(term.label_selector.as_ref());
         let mut more = Vec::new();
         for (keys, operator) in
             [(&term.match_label_keys, Operator::In), (&term.mismatch_label_keys, Operator::NotIn)]
@@ -84,7 +78,7 @@ impl PodTerm {
         if namespaces.is_empty() && term.namespace_selector.is_none() {
             namespaces.insert(own.to_owned());
         }
-        let namespace_selector = term.namespace_selector.as_ref().map(|s| parsed(Some(s)));
+        let namespace_selector = term.namespace_selector.as_ref().map(|s| label_selector(Some(s)));
         Self { selector, namespaces, namespace_selector, topology_key: term.topology_key.clone(), weight }
     }
 

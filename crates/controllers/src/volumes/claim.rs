@@ -1,12 +1,12 @@
 //! One claim: the next step to its volume, or what it waits for.
 
 use super::{REMIND, claim_ref, in_phase, refers, volume_name};
-use super::{VolumeBinder, matching, provision};
+use super::{VolumeBinder, provision};
 use crate::claims::claim_names;
 use crate::pods;
 use api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use api::storage::v1::StorageClass;
-use api::{MetaExt, names};
+use api::{MetaExt, names, volumes};
 use client::View;
 use reconcile::{Cx, EventNote, Plan, Write};
 use std::cmp::Reverse;
@@ -56,14 +56,17 @@ fn lost(claim: &PersistentVolumeClaim, reason: &str, message: &str) -> Plan {
 
 /// A claim that takes whatever suits it.
 fn any_volume(binder: &VolumeBinder, cx: &Cx<'_>, claim: &PersistentVolumeClaim) -> Plan {
-    let name = matching::class_of(claim);
+    let name = volumes::class_of(claim);
     let class = cx.view.get::<StorageClass>("", name);
     let mode = class.and_then(|c| c.volume_binding_mode.as_deref());
     let delayed = mode == Some("WaitForFirstConsumer");
     if claim.is_deleting() {
         return Plan::done();
     }
-    if let Some(volume) = matching::best(claim, cx.view.all::<PersistentVolume>(), delayed) {
+    // For a delayed claim the scheduler chooses, together with the node.
+    let all = || cx.view.all::<PersistentVolume>();
+    let best = || if delayed { None } else { volumes::free(claim, all()).first().copied() };
+    if let Some(volume) = volumes::reserved(claim, all()).or_else(best) {
         return bind(volume, claim);
     }
     if let Some(write) = default_class(cx.view, claim) {
@@ -122,7 +125,7 @@ fn named_volume(claim: &PersistentVolumeClaim, volume: &PersistentVolume) -> Pla
             let message = format!("volume {:?} already bound to a different claim.", volume.name());
             waiting(claim, Some(EventNote::warning(claim, "FailedBinding", message)))
         }
-        None => match matching::mismatch(volume, claim) {
+        None => match volumes::mismatch(volume, claim) {
             None => bind(volume, claim),
             Some(why) => {
                 let message = format!("Cannot bind to requested volume {:?}: {why}", volume.name());

@@ -3,7 +3,6 @@
 //! volume; each plan does the next step from what it sees, so that it can be broken off anywhere.
 
 mod claim;
-mod matching;
 mod provision;
 pub(crate) mod removal;
 #[cfg(test)]
@@ -13,14 +12,15 @@ mod volume;
 mod walk;
 
 use crate::claims::claim_names;
-use api::core::v1::{Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod};
+use api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use api::storage::v1::StorageClass;
 use api::{MetaExt, names};
 use client::{Key, View};
 use reconcile::{Controller, Cx, Plan, Watch};
 use std::time::Duration;
 
-pub(crate) use matching::class_of;
+pub(crate) use api::volumes::class_of;
+use api::volumes::{claim_ref, phase, refers};
 
 /// The built-in provisioner: a directory on the node that the scheduler chose.
 pub(crate) const PROVISIONER: &str = "ironclad.local/hostpath";
@@ -134,24 +134,6 @@ fn keys_of_node(view: View<'_>, node: &Node, keys: &mut Vec<Key>) {
 /// `spec.volumeName`, or empty.
 fn volume_name(claim: &PersistentVolumeClaim) -> &str {
     claim.spec.as_ref().and_then(|s| s.volume_name.as_deref()).unwrap_or_default()
-}
-
-/// `spec.claimRef`.
-fn claim_ref(volume: &PersistentVolume) -> Option<&ObjectReference> {
-    volume.spec.as_ref()?.claim_ref.as_ref()
-}
-
-/// Whether the reference is to a claim of this namespace and name, and to no other one than this.
-fn refers(reference: &ObjectReference, claim: &PersistentVolumeClaim) -> bool {
-    let uid = reference.uid.as_deref().unwrap_or_default();
-    reference.name == claim.metadata.name
-        && reference.namespace == claim.metadata.namespace
-        && (uid.is_empty() || uid == claim.uid())
-}
-
-/// `status.phase` of a volume, or empty.
-fn phase(volume: &PersistentVolume) -> &str {
-    volume.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default()
 }
 
 /// The volume in another phase; none if it is in that phase.

@@ -1,9 +1,9 @@
 //! One volume: its phase, and what becomes of it when its claim is gone.
 
 use super::{ANNOTATION_NODE, FINALIZER_DATA, PROVISIONER, RETRY};
-use super::{claim_ref, in_phase, matching, phase, provisioner, reclaim_policy, removal, volume_name};
+use super::{claim_ref, in_phase, phase, provisioner, reclaim_policy, removal, volume_name};
 use api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
-use api::{MetaExt, names};
+use api::{MetaExt, names, volumes};
 use reconcile::{Cx, EventNote, Plan, Write};
 
 pub(super) fn plan(cx: &Cx<'_>, volume: &PersistentVolume) -> Plan {
@@ -19,7 +19,7 @@ pub(super) fn plan(cx: &Cx<'_>, volume: &PersistentVolume) -> Plan {
         return if is_certainly_gone(cx, volume, &uid) { released(volume) } else { Plan::later(RETRY) };
     };
     match volume_name(claim) {
-        "" if matching::modes_differ(claim, volume) => mode_mismatch(volume, claim),
+        "" if volumes::modes_differ(claim, volume) => mode_mismatch(volume, claim),
         // The claim's own plan binds it.
         "" => Plan::done(),
         name if name == volume.name() => set_phase(volume, "Bound"),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::plugins::{ClaimState, Delayed};
 use api::core::v1::{Node, Pod};
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
@@ -173,9 +174,8 @@ fn spread_over_nodes() {
 #[test]
 fn claims() {
     let s = world(&[node("a", "4", json!({}))], &[]);
-    let claim = |state| [Claim { name: "data".into(), state }];
+    let claim = |state| [Claim { name: "data".into(), state, exclusive: false }];
     let p = pod("p", "0", json!({}));
-    use crate::plugins::ClaimState;
     check_claims(
         &s,
         &p,
@@ -192,5 +192,42 @@ fn claims() {
             "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
         ],
     );
-    check_claims(&s, &p, &claim(ClaimState::Waiting), expect!["bind a"]);
+    let made_on = |node: &str| {
+        let selected = Some(node.to_owned()).filter(|n| !n.is_empty());
+        claim(ClaimState::Waiting(Delayed { selected, provisioned: true, ..Delayed::default() }))
+    };
+    check_claims(&s, &p, &made_on(""), expect!["bind a"]);
+    check_claims(&s, &p, &made_on("a"), expect!["bind a"]);
+    check_claims(&s, &p, &made_on("b"), expect![[""]]);
+}
+
+#[test]
+fn claims_take_volumes_where_they_are() {
+    let s = world(&[node("a", "4", json!({})), node("b", "4", json!({}))], &[]);
+    let p = pod("p", "0", json!({}));
+    let on = |node: &str| {
+        let field = json!({"key": "metadata.name", "operator": "In", "values": [node]});
+        serde_json::from_value(json!({"nodeSelectorTerms": [{"matchFields": [field]}]})).ok()
+    };
+    let claim = |name: &str, volumes: &[(&str, &str)]| {
+        let volumes = volumes.iter().map(|(name, node)| ((*name).to_owned(), on(node))).collect();
+        let state = ClaimState::Waiting(Delayed { volumes, ..Delayed::default() });
+        Claim { name: name.into(), state, exclusive: false }
+    };
+    check_claims(&s, &p, &[claim("c", &[("v", "b")])], expect!["bind b"]);
+    check_claims(&s, &p, &[claim("c", &[])], expect![[""]]);
+    // Two claims can't have the same volume.
+    let both = [claim("c", &[("v", "b")]), claim("d", &[("v", "b")])];
+    check_claims(&s, &p, &both, expect![[""]]);
+    let both = [claim("c", &[("v", "b"), ("w", "a")]), claim("d", &[("v", "b"), ("w", "a"), ("x", "a")])];
+    check_claims(&s, &p, &both, expect!["bind a"]);
+}
+
+#[test]
+fn an_exclusive_claim_has_one_pod() {
+    let user = json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]});
+    let s = world(&[node("a", "4", json!({}))], &[(pod("first", "0", user.clone()), "a")]);
+    let claim = |exclusive| [Claim { name: "data".into(), state: ClaimState::Bound(None), exclusive }];
+    check_claims(&s, &pod("second", "0", user.clone()), &claim(false), expect!["bind a"]);
+    check_claims(&s, &pod("second", "0", user), &claim(true), expect![[""]]);
 }

@@ -5,6 +5,9 @@ use crate::node::{NodeInfo, Snapshot};
 use crate::pod::PodInfo;
 use std::collections::{HashMap, HashSet};
 
+/// What it counts that a running pod must be near pods like this one (`hardPodAffinityWeight`).
+const REQUIRED_WEIGHT: i64 = 1;
+
 /// A place: a node label and its value.
 type Place = (String, String);
 
@@ -56,9 +59,11 @@ impl State {
         self.kept_out.extend(kept_out.filter_map(|t| place(&t.topology_key)));
         let mine = own.preferred.iter().filter(|t| matches(t, other, snapshot));
         let theirs = other.affinity.preferred.iter().filter(|t| matches(t, pod, snapshot));
-        for term in mine.chain(theirs) {
+        let required = other.affinity.near.iter().filter(|t| matches(t, pod, snapshot));
+        let required = required.map(|t| (t, REQUIRED_WEIGHT));
+        for (term, weight) in mine.chain(theirs).map(|t| (t, t.weight)).chain(required) {
             if let Some(p) = place(&term.topology_key) {
-                *self.preference.entry(p).or_default() += term.weight;
+                *self.preference.entry(p).or_default() += weight;
             }
         }
     }

@@ -14,8 +14,9 @@ mod resources_fit;
 mod taint_toleration;
 mod topology_spread;
 mod volume_binding;
+mod volume_restrictions;
 
-pub use volume_binding::{Claim, ClaimState};
+pub use volume_binding::{Claim, ClaimState, Delayed, volumes_on};
 
 /// The best score of one plugin for one node, before its weight (`framework.MaxNodeScore`).
 pub const MAX_SCORE: i64 = 100;
@@ -98,6 +99,7 @@ pub fn all() -> &'static [&'static dyn Plugin] {
         &node_affinity::NodeAffinity,
         &node_ports::NodePorts,
         &resources_fit::NodeResourcesFit,
+        &volume_restrictions::VolumeRestrictions,
         &volume_binding::VolumeBinding,
         &topology_spread::PodTopologySpread,
         &inter_pod_affinity::InterPodAffinity,

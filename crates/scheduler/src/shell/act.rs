@@ -2,7 +2,7 @@
 
 use super::{Bound, Scheduler, claims};
 use crate::decide::Preemption;
-use crate::plugins::{Claim, ClaimState};
+use crate::plugins::{Claim, volumes_on};
 use crate::pod::PodInfo;
 use api::Kind;
 use api::MetaExt;
@@ -19,19 +19,16 @@ impl Scheduler {
         self.nominated.remove(&key);
         self.snapshot.put_pod(info.clone(), &node);
         self.assumed.insert(key.clone(), node.clone());
-        let unbound: Vec<String> =
-            claims.iter().filter(|c| c.state == ClaimState::Waiting).map(|c| c.name.clone()).collect();
-        if unbound.is_empty() {
-            self.bind(key, info.pod.uid(), node);
-        } else {
-            self.waiting.insert(key.clone(), claims::Waiting::new(&node, self.now()));
-            for name in unbound {
-                tokio::spawn(claims::select_node(
-                    self.client.clone(),
-                    key.namespace.to_string(),
-                    name,
-                    node.clone(),
-                ));
+        let chosen = self.snapshot.node(&node).and_then(|n| volumes_on(claims, n)).unwrap_or_default();
+        if chosen.is_empty() {
+            return self.bind(key, info.pod.uid(), node);
+        }
+        let volumes = chosen.iter().filter_map(|(_, v)| v.map(str::to_owned)).collect();
+        self.waiting.insert(key.clone(), claims::Waiting::new(&node, volumes, self.now()));
+        for (claim, volume) in chosen {
+            match volume {
+                Some(volume) => self.reserve(&key, claim, volume, &node),
+                None => self.select_node(&key, claim, &node),
             }
         }
     }
@@ -46,7 +43,7 @@ impl Scheduler {
             Call::create_sub(&Resource::of::<Pod>(), &key.namespace, &key.name, "binding", body.to_string());
         tokio::spawn(async move {
             let error = client.send(call).await.err();
-            let _ = done.send(Bound { key, node, error }).await;
+            let _ = done.send(Bound { key, node, step: "binding rejected", error }).await;
         });
     }
 
@@ -67,13 +64,10 @@ impl Scheduler {
                 if self.assumed.remove(&b.key).is_some() {
                     self.snapshot.remove_pod(&b.key);
                 }
+                self.waiting.remove(&b.key);
                 self.queue.failed(&b.key, false, now);
                 if let Some(pod) = pod.filter(|_| !error.is_not_found()) {
-                    self.note(EventNote::warning(
-                        &*pod,
-                        "FailedScheduling",
-                        format!("binding rejected: {error}"),
-                    ));
+                    self.note(EventNote::warning(&*pod, "FailedScheduling", format!("{}: {error}", b.step)));
                 }
             }
         }

@@ -1,10 +1,10 @@
 //! Label selectors of typed objects as matchers.
 
-use api::LabelSelector;
+use crate::LabelSelector;
 use meta::selector::{Operator, Requirement, Selector};
 
 /// What `s` matches; an unreadable selector matches nothing. Empty matches everything.
-pub(crate) fn selector(s: &LabelSelector) -> Selector {
+pub fn selector(s: &LabelSelector) -> Selector {
     let labels = s.match_labels.iter().flatten();
     let equal = labels.map(|(k, v)| (k.clone(), Some(Operator::Equals), vec![v.clone()]));
     let expressions = s.match_expressions.iter().flatten().map(|e| {
@@ -26,7 +26,7 @@ pub(crate) fn selector(s: &LabelSelector) -> Selector {
 }
 
 /// What an owner with this selector may adopt: an empty selector means nothing there, not everything.
-pub(crate) fn owning_selector(s: &LabelSelector) -> Selector {
+pub fn owning_selector(s: &LabelSelector) -> Selector {
     let matcher = selector(s);
     if matcher.is_empty() { Selector::nothing() } else { matcher }
 }
