@@ -4,12 +4,12 @@
 //! Upstream asks the server whether an owner is really gone. Here the caches know: either the owner's cache
 //! saw its deletion, or it has reached the revision of the dependent and holds no such owner.
 
-use api::core::v1::Namespace;
+use api::core::v1::{Namespace, ObjectReference};
 use api::{MetaExt, ObjectMeta, OwnerReference, Stored, names};
 use client::caches::Slot;
 use client::{Change, DeleteOptions, Key, PatchKind, Preconditions, Propagation, Resource, View};
 use reconcile::plan::Op;
-use reconcile::{Controller, Cx, Plan, Watch, Write};
+use reconcile::{Controller, Cx, EventNote, Plan, Watch, Write};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,7 +162,32 @@ fn plan(view: View<'_>, slot: &Slot, object: &dyn Stored) -> Plan {
     let preconditions =
         Preconditions { uid: meta.uid.clone(), resource_version: meta.resource_version.clone() };
     let options = DeleteOptions { preconditions, propagation: Some(propagation), grace: None };
-    Plan::one(Write::any(Op::Delete(options), &slot.resource, meta, Vec::new()))
+    let mut plan = Plan::one(Write::any(Op::Delete(options), &slot.resource, meta, Vec::new()));
+    plan.events.extend(owners.iter().filter_map(|(_, r)| elsewhere(view, slot, meta, r)));
+    plan
+}
+
+/// Tells of an owner that is there, but in another namespace, where it can't own anything of this one.
+fn elsewhere(view: View<'_>, of: &Slot, meta: &ObjectMeta, r: &OwnerReference) -> Option<EventNote> {
+    let slot = owner_slot(view, r).filter(|s| s.resource.namespaced)?;
+    slot.cache.iter().find(|(at, o)| o.meta().uid() == r.uid && &*at.namespace != meta.namespace())?;
+    let (version, namespace) = (&r.api_version, meta.namespace());
+    let (kind, name, uid) = (&r.kind, &r.name, &r.uid);
+    let owner = format!("[{version}/{kind}, namespace: {namespace}, name: {name}, uid: {uid}]");
+    let regarding = ObjectReference {
+        api_version: Some(of.resource.api_version()),
+        kind: Some(of.resource.kind.to_string()),
+        name: meta.name.clone(),
+        namespace: meta.namespace.clone(),
+        uid: meta.uid.clone(),
+        ..ObjectReference::default()
+    };
+    Some(EventNote {
+        regarding,
+        warning: true,
+        reason: "OwnerRefInvalidNamespace".to_owned(),
+        message: format!("ownerRef {owner} does not exist in namespace {namespace:?}"),
+    })
 }
 
 fn classify(view: View<'_>, of: &ObjectMeta, reference: &OwnerReference) -> Owner {
@@ -322,6 +347,20 @@ mod tests {
             expect![[r#"
             patch replicasets.apps x/web {"metadata":{"finalizers":null,"resourceVersion":"5","uid":"web-uid"}}
         "#]],
+        );
+    }
+
+    #[test]
+    fn an_owner_in_another_namespace_owns_nothing() {
+        let mut owner = set(json!({"namespace": "y"}));
+        owner["metadata"]["resourceVersion"] = "9".into();
+        check(
+            &Scene::new([owner, pod(&["web"])]),
+            "x//pods/p",
+            expect![[r#"
+                delete pods x/p
+                event Warning OwnerRefInvalidNamespace Pod/p ownerRef [apps/v1/ReplicaSet, namespace: x, name: web, uid: web-uid] does not exist in namespace "x"
+            "#]],
         );
     }
 }

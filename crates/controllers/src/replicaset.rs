@@ -158,8 +158,11 @@ pub(crate) fn sort_for_deletion(pods: &mut [&Pod], colocated: &HashMap<String, u
         pod.annotation(names::ANNOTATION_POD_DELETION_COST).and_then(|c| c.parse().ok()).unwrap_or(0)
     };
     let rank = |pod: &Pod| Reverse(colocated.get(pods::node(pod)).copied().unwrap_or(0));
-    // Ages are compared by order of magnitude, so that not always the youngest must go.
-    let age = |at: i64| if at == 0 { -1 } else { now.as_second().saturating_sub(at).max(1).ilog2() as i32 };
+    // Ages are compared by order of magnitude (of nanoseconds), so that not always the youngest must go.
+    let age = |at: i64| {
+        let nanos = now.as_second().saturating_sub(at).max(0).saturating_mul(1_000_000_000);
+        if at == 0 { -1 } else { nanos.max(1).ilog2() as i32 }
+    };
     pods.sort_by(|a, b| {
         let key = |p: &Pod| (!pods::node(p).is_empty(), phase_rank(p), pods::is_ready(p), cost(p), rank(p));
         let since = |p: &Pod| age(pods::ready_since(p));

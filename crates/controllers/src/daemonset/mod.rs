@@ -22,6 +22,10 @@ use std::time::Duration;
 /// Pods that one plan creates or deletes at the most (`BurstReplicas`).
 const BURST: usize = 250;
 
+/// How old a failed pod is at least before it is replaced: one that fails at once must not be made again without end.
+/// (Upstream remembers failures for each node, and waits for one second to fifteen minutes.)
+const FAILED_PAUSE: Duration = Duration::from_secs(5);
+
 /// The controller.
 pub(crate) struct DaemonSets;
 
@@ -127,6 +131,8 @@ struct Round<'a> {
     creations: Vec<Write>,
     deletions: Vec<Write>,
     events: Vec<EventNote>,
+    /// When a failed pod is old enough to be replaced.
+    due: Option<Duration>,
 }
 
 impl<'a> Round<'a> {
@@ -152,7 +158,8 @@ impl<'a> Round<'a> {
         for (_, pods) in nodes.values_mut() {
             pods.sort_by_key(|p| (pods::node(p).is_empty(), p.created(), p.name().to_owned()));
         }
-        Self { cx, set, hash, nodes, creations: Vec::new(), deletions: Vec::new(), events: Vec::new() }
+        let (creations, deletions, events, due) = Default::default();
+        Self { cx, set, hash, nodes, creations, deletions, events, due }
     }
 
     fn is_new(&self, pod: &Pod) -> bool {
@@ -188,7 +195,14 @@ impl<'a> Round<'a> {
         let min_ready = self.set.spec.min_ready_seconds.unwrap_or(0);
         let wait = pods::next_available(pods.iter().copied(), min_ready, self.cx.now);
         plan.requeue_after = wait.map(|d| d + Duration::from_secs(1));
+        self.due.into_iter().for_each(|due| plan.requeue(due));
         plan
+    }
+
+    /// How long a failed pod is still kept.
+    fn kept_for(&self, pod: &Pod) -> Option<Duration> {
+        let due = jiff::Timestamp::from_second(pod.created()).ok()? + FAILED_PAUSE;
+        Duration::try_from(due.duration_since(self.cx.now)).ok().filter(|left| !left.is_zero())
     }
 
     /// One living pod on each eligible node, none elsewhere.
@@ -218,6 +232,9 @@ impl<'a> Round<'a> {
         for pod in pods.iter().filter(|p| !p.is_deleting()) {
             let (namespace, name) = (pod.namespace(), pod.name());
             match pods::phase(pod) {
+                "Failed" if self.kept_for(pod).is_some() => {
+                    self.due = self.kept_for(pod).map(|left| left.min(self.due.unwrap_or(left)));
+                }
                 "Failed" => {
                     let text = format!(
                         "Found failed daemon pod {namespace}/{name} on node {node}, will try to kill it"

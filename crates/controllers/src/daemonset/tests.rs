@@ -94,3 +94,17 @@ fn an_update_goes_node_by_node() {
         "#]],
     );
 }
+
+#[test]
+fn a_pod_that_fails_at_once_is_not_made_again_at_once() {
+    let show = |created: &str| {
+        let mut failed = pod("p", "a", "h1", "False");
+        failed["metadata"]["creationTimestamp"] = created.into();
+        failed["status"]["phase"] = "Failed".into();
+        let all = [set("1"), node("a", "ssd", json!([])), revision("h1", 1, "1"), failed];
+        Scene::new(all).show(&DaemonSets, "x/agent")
+    };
+    let (early, late) = (show("2025-12-31T23:59:58Z"), show("2025-12-31T23:59:50Z"));
+    assert!(!early.contains("delete pods") && early.contains("again in 3 s"), "{early}");
+    assert!(late.contains("delete pods x/p") && late.contains("FailedDaemonPod"), "{late}");
+}

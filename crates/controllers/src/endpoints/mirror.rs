@@ -2,11 +2,10 @@
 //! (`pkg/controller/endpointslicemirroring`).
 
 use super::selector;
-use super::slices::{ports_key, reconcile_slices, slices_of};
+use super::slices::{blank, ports_key, reconcile_slices, slices_of};
 use api::core::v1::{EndpointAddress, EndpointSubset, Endpoints, Service};
 use api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
-use api::kinds::controller_ref;
-use api::{MetaExt, ObjectMeta, names};
+use api::{MetaExt, names};
 use client::{Key, View};
 use reconcile::{Controller, Cx, Plan, Watch, Write};
 use std::collections::{BTreeMap, VecDeque};
@@ -74,29 +73,12 @@ fn plan(service: &Service, endpoints: &Endpoints, existing: &[&EndpointSlice]) -
         if groups.is_empty() {
             plan.writes.extend(of_family.into_iter().map(Write::delete));
         } else {
-            plan.writes.extend(reconcile_slices(&template(service, endpoints, family), groups, of_family));
+            let by = (endpoints, names::ENDPOINT_SLICE_MIRRORING_CONTROLLER);
+            let template = blank(service, by, endpoints.labels().clone(), family);
+            plan.writes.extend(reconcile_slices(&template, groups, of_family));
         }
     }
     plan
-}
-
-fn template(service: &Service, endpoints: &Endpoints, family: &str) -> EndpointSlice {
-    let mut labels = endpoints.labels().clone();
-    labels.insert(names::LABEL_SERVICE_NAME.to_owned(), service.name().to_owned());
-    let (by, us) = (names::LABEL_ENDPOINT_SLICE_MANAGED_BY, names::ENDPOINT_SLICE_MIRRORING_CONTROLLER);
-    labels.insert(by.to_owned(), us.to_owned());
-    EndpointSlice {
-        address_type: family.to_owned(),
-        metadata: ObjectMeta {
-            generate_name: Some(format!("{}-", service.name())),
-            namespace: service.metadata.namespace.clone(),
-            labels: Some(labels),
-            owner_references: Some(vec![controller_ref(endpoints)]),
-            ..ObjectMeta::default()
-        },
-        endpoints: Some(Vec::new()),
-        ports: None,
-    }
 }
 
 fn ports(subset: &EndpointSubset) -> Vec<EndpointPort> {

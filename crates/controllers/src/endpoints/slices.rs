@@ -6,9 +6,11 @@ use super::{
 };
 use crate::pods;
 use api::core::v1::{Node, Pod, Service, ServiceSpec};
-use api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+use api::discovery::v1::{
+    Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode, ForZone,
+};
 use api::kinds::controller_ref;
-use api::{MetaExt, ObjectMeta, names};
+use api::{Kind, MetaExt, ObjectMeta, names};
 use client::{Key, View};
 use reconcile::{Controller, Cx, Plan, Watch, Write};
 use std::collections::{BTreeMap, VecDeque};
@@ -86,7 +88,8 @@ fn plan(view: View<'_>, service: &Service) -> Plan {
     for family in &families {
         let of_family = existing.iter().copied().filter(|s| s.address_type == *family).collect();
         let groups = groups(view, service, spec, *family == "IPv6");
-        let template = template(service, spec, family);
+        let by = (service, names::ENDPOINT_SLICE_CONTROLLER);
+        let template = blank(service, by, labels(service, spec), family);
         plan.writes.extend(reconcile_slices(&template, groups, of_family));
     }
     let others = existing.iter().filter(|s| !families.contains(&s.address_type.as_str()));
@@ -103,23 +106,32 @@ fn families(spec: &ServiceSpec) -> Vec<&str> {
     vec![if v6 { "IPv6" } else { "IPv4" }]
 }
 
-/// A slice without endpoints and ports.
-fn template(service: &Service, spec: &ServiceSpec, family: &str) -> EndpointSlice {
+/// The labels of a Service's slices, besides whose they are.
+fn labels(service: &Service, spec: &ServiceSpec) -> BTreeMap<String, String> {
     let mut labels = service.labels().clone();
     labels.retain(|k, _| !RESERVED.contains(&k.as_str()));
     if is_headless(spec) {
         labels.insert(names::LABEL_SERVICE_HEADLESS.to_owned(), String::new());
     }
+    labels
+}
+
+/// A slice of `service` without endpoints and ports, owned by what it is made from.
+pub(super) fn blank<O: Kind>(
+    service: &Service,
+    (owner, manager): (&O, &str),
+    mut labels: BTreeMap<String, String>,
+    family: &str,
+) -> EndpointSlice {
     labels.insert(names::LABEL_SERVICE_NAME.to_owned(), service.name().to_owned());
-    let (by, us) = (names::LABEL_ENDPOINT_SLICE_MANAGED_BY, names::ENDPOINT_SLICE_CONTROLLER);
-    labels.insert(by.to_owned(), us.to_owned());
+    labels.insert(names::LABEL_ENDPOINT_SLICE_MANAGED_BY.to_owned(), manager.to_owned());
     EndpointSlice {
         address_type: family.to_owned(),
         metadata: ObjectMeta {
             generate_name: Some(format!("{}-", service.name())),
             namespace: service.metadata.namespace.clone(),
             labels: Some(labels),
-            owner_references: Some(vec![controller_ref(service)]),
+            owner_references: Some(vec![controller_ref(owner)]),
             ..ObjectMeta::default()
         },
         endpoints: Some(Vec::new()),
@@ -177,19 +189,33 @@ fn endpoint(
     let published = spec.publish_not_ready_addresses == Some(true);
     let node = node_name(pod);
     let zone = node.as_deref().and_then(|n| view.get::<Node>("", n)).and_then(|n| n.label(names::LABEL_ZONE));
+    let zone = zone.filter(|z| !z.is_empty());
+    let ready = published || (serving && !terminating);
     Endpoint {
         addresses,
+        hints: if ready { hints(spec, zone, node.as_deref()) } else { None },
         conditions: Some(EndpointConditions {
-            ready: Some(published || (serving && !terminating)),
+            ready: Some(ready),
             serving: Some(serving),
             terminating: Some(terminating),
         }),
         hostname: hostname(pod, service),
-        zone: zone.filter(|z| !z.is_empty()).map(str::to_owned),
+        zone: zone.map(str::to_owned),
         node_name: node,
         target_ref: Some(target(pod)),
         ..Endpoint::default()
     }
+}
+
+/// For whom a ready endpoint is meant first (`spec.trafficDistribution`; `endpointslice/trafficdist`).
+fn hints(spec: &ServiceSpec, zone: Option<&str>, node: Option<&str>) -> Option<EndpointHints> {
+    let near = spec.traffic_distribution.as_deref()?;
+    let named = matches!(near, "PreferClose" | "PreferSameZone" | "PreferSameNode");
+    let for_zones = zone.map(|z| vec![ForZone { name: z.to_owned() }]);
+    let node = node.filter(|_| near == "PreferSameNode");
+    let for_nodes = node.map(|n| vec![ForNode { name: n.to_owned() }]);
+    let any = for_zones.is_some() || for_nodes.is_some();
+    (named && any).then_some(EndpointHints { for_nodes, for_zones })
 }
 
 /// What stays the same about an endpoint when its state changes.

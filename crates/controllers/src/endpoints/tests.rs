@@ -102,3 +102,21 @@ fn endpoints_written_by_hand_are_mirrored() {
         create endpointslices.discovery.k8s.io x/ {"addressType":"IPv4","endpoints":[{"addresses":["192.0.2.1"],"conditions":{"ready":true}}],"metadata":{"generateName":"web-","labels":{"endpointslice.kubernetes.io/managed-by":"endpointslicemirroring-controller.k8s.io","kubernetes.io/service-name":"web"},"ownerReferences":["Endpoints/web"]},"ports":[{"name":"","port":9376,"protocol":"TCP"}]}
     "#]].assert_eq(&Scene::new([bare, by_hand]).show(&EndpointSliceMirror, "x/web"));
 }
+
+#[test]
+fn hints_say_for_whom_an_endpoint_is_meant() {
+    let show = |near: &str| {
+        let mut service = service();
+        service["spec"]["trafficDistribution"] = near.into();
+        let node = json!({"apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": "n1", "labels": {"topology.kubernetes.io/zone": "z"}}});
+        let pods = [pod("a", "10.1.0.1", "True"), pod("b", "10.1.0.2", "False")];
+        let scene = Scene::new([service, node].into_iter().chain(pods));
+        let plan = scene.plan(&EndpointSlices, "x/web");
+        let slice: Value = serde_json::from_slice(&plan.writes[0].body).unwrap();
+        format!("{} {}", slice["endpoints"][0]["hints"], slice["endpoints"][1]["hints"])
+    };
+    assert_eq!(show("PreferClose"), r#"{"forZones":[{"name":"z"}]} null"#);
+    assert_eq!(show("PreferSameNode"), r#"{"forNodes":[{"name":"n1"}],"forZones":[{"name":"z"}]} null"#);
+    assert_eq!(show("example.com/other"), "null null");
+}

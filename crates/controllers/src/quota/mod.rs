@@ -7,7 +7,7 @@ use crate::volumes::class_of;
 use api::core::v1::{
     PersistentVolumeClaim, Pod, PodSpec, ResourceQuota, ResourceQuotaStatus, ResourceRequirements, Service,
 };
-use api::{Kind, MetaExt, Quantity, Stored};
+use api::{Kind, KindInfo, MetaExt, Quantity, Stored};
 use client::{Change, Key, Resource, View};
 use jiff::Timestamp;
 use meta::quantity::{Format, Quantity as Amount};
@@ -60,6 +60,11 @@ impl Controller for ResourceQuotas {
         let used = hard.keys().map(|name| (name.clone(), Quantity(used(cx, quota, name).to_string())));
         let status = ResourceQuotaStatus { used: Some(used.collect()), hard: Some(hard) };
         let mut plan = Plan::later(SYNC);
+        if lowers(quota.status.as_ref(), &status)
+            && let Some(kind) = behind(cx.view, quota)
+        {
+            return Plan::after_refresh(kind);
+        }
         if !same(quota.status.as_ref(), &status) {
             let (metadata, spec) = (quota.metadata.clone(), quota.spec.clone());
             plan.writes.push(Write::update_status(&ResourceQuota { metadata, spec, status: Some(status) }));
@@ -109,6 +114,27 @@ fn same(old: Option<&ResourceQuotaStatus>, new: &ResourceQuotaStatus) -> bool {
     old.is_some_and(|old| {
         amounts(&old.used) == amounts(&new.used) && amounts(&old.hard) == amounts(&new.hard)
     })
+}
+
+/// Whether less is counted than was charged.
+fn lowers(old: Option<&ResourceQuotaStatus>, new: &ResourceQuotaStatus) -> bool {
+    let amount = |q: Option<&Quantity>| q.and_then(|q| Amount::parse(&q.0).ok()).unwrap_or_default();
+    let old = old.and_then(|s| s.used.as_ref());
+    new.used.iter().flatten().any(|(name, q)| amount(Some(q)) < amount(old.and_then(|u| u.get(name))))
+}
+
+/// A kind of what is counted whose cache is older than the quota: something may have been charged that it doesn't show
+/// yet, and to count without it would let in one too many.
+fn behind(view: View<'_>, quota: &ResourceQuota) -> Option<KindInfo> {
+    let names = quota.spec.as_ref().and_then(|s| s.hard.as_ref()).into_iter().flatten();
+    let mut kinds = names.map(|(name, _)| match name.as_str() {
+        n if n.starts_with("services") => (Service::INFO, view.cache::<Service>()),
+        n if n.starts_with("persistentvolumeclaims") || n.contains("storage") => {
+            (PersistentVolumeClaim::INFO, view.cache::<PersistentVolumeClaim>())
+        }
+        _ => (Pod::INFO, view.cache::<Pod>()),
+    });
+    kinds.find(|(_, cache)| cache.is_some_and(|c| c.revision() < quota.revision())).map(|(kind, _)| kind)
 }
 
 fn count(n: usize) -> Amount {
@@ -398,5 +424,16 @@ mod tests {
         assert_eq!(keys(state("Pending"), state("Running")), 0);
         assert_eq!(keys(state("Running"), state("Failed")), 1);
         assert_eq!(keys(state("Running"), None), 1);
+    }
+
+    #[test]
+    fn what_was_charged_is_not_given_back_before_it_could_be_seen() {
+        let mut charged = quota(json!({"hard": {"pods": "2"}}));
+        charged["metadata"]["resourceVersion"] = "9".into();
+        charged["status"] = json!({"hard": {"pods": "2"}, "used": {"pods": "1"}});
+        let mut scene = Scene::new([charged]);
+        assert_eq!(scene.show(&ResourceQuotas, "x/q"), "again in 1 s\n");
+        scene.caught_up(9);
+        assert!(scene.show(&ResourceQuotas, "x/q").contains(r#""used":{"pods":"0"}"#));
     }
 }

@@ -195,7 +195,7 @@ impl<'a> Round<'a> {
         if pods::phase(pod) == "Pending" {
             self.create_claims(ordinal, pod.name());
         }
-        if !self.is_healthy(pod) {
+        if !self.is_healthy(pod) && self.is_ordered() {
             return Next::Wait;
         }
         self.writes.extend(identity::repair(self.set, ordinal, pod));
@@ -271,29 +271,46 @@ impl<'a> Round<'a> {
         replicas.chain(condemned).find(|p| !self.is_healthy(p)).map(|p| p.uid())
     }
 
-    /// Deletes pods of older revisions, the highest ordinal first, as many at once as may be unavailable.
+    /// Deletes pods of older revisions, the highest ordinal first.
     fn roll(&mut self) {
         let strategy = self.set.spec.update_strategy.as_ref();
         if strategy.and_then(|s| s.type_.as_deref()) == Some("OnDelete") {
             return;
         }
         let rolling = strategy.and_then(|s| s.rolling_update.as_ref());
-        let total = self.set.spec.replicas.unwrap_or(1);
-        let most = rolling.and_then(|r| r.max_unavailable.as_ref());
-        let most = most.map_or(1, |m| scaled(Some(m), total, true)).max(1);
         let from = *range(self.set).start() + rolling.and_then(|r| r.partition).unwrap_or(0);
-        let unhealthy = self.replicas.values().filter(|p| !self.is_healthy(p)).count();
-        let mut room = usize::try_from(most).unwrap_or(1).saturating_sub(unhealthy);
         let outdated: Vec<&Pod> = self.replicas.range(from..).rev().map(|(_, p)| *p).collect();
-        for pod in outdated {
-            if room == 0 {
-                return;
-            }
-            if identity::revision(pod) != Some(self.update.name()) && !pod.is_deleting() {
-                self.delete(pod);
-                room -= 1;
+        match rolling.and_then(|r| r.max_unavailable.as_ref()) {
+            None => self.roll_one(&outdated),
+            Some(most) => {
+                let total = self.set.spec.replicas.unwrap_or(1);
+                self.roll_some(&outdated, scaled(Some(most), total, true).max(1));
             }
         }
+    }
+
+    /// One after the other: a pod of an older revision goes, however it is, once all above it are well.
+    fn roll_one(&mut self, pods: &[&Pod]) {
+        for pod in pods {
+            if self.is_outdated(pod) {
+                return self.delete(pod);
+            }
+            if !self.is_healthy(pod) {
+                return;
+            }
+        }
+    }
+
+    /// As many at once as may be unavailable.
+    fn roll_some(&mut self, pods: &[&Pod], most: i32) {
+        let unhealthy = self.replicas.values().filter(|p| !self.is_healthy(p)).count();
+        let room = usize::try_from(most).unwrap_or(1).saturating_sub(unhealthy);
+        let outdated: Vec<&Pod> = pods.iter().copied().filter(|p| self.is_outdated(p)).collect();
+        outdated.into_iter().take(room).for_each(|pod| self.delete(pod));
+    }
+
+    fn is_outdated(&self, pod: &Pod) -> bool {
+        identity::revision(pod) != Some(self.update.name()) && !pod.is_deleting()
     }
 }
 

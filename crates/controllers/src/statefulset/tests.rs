@@ -137,3 +137,23 @@ fn parallel_pods_come_at_once() {
     let text = Scene::new([parallel, revision("db-a", 1, "a")]).show(&StatefulSets, "x/db");
     assert_eq!(text.matches("create pods x/db-").count(), 3, "{text}");
 }
+
+#[test]
+fn a_pod_that_never_became_ready_is_replaced_by_the_next_revision() {
+    let mut parallel = set(2, "b");
+    parallel["spec"]["podManagementPolicy"] = "Parallel".into();
+    parallel["status"] = json!({"replicas": 2, "currentRevision": "db-a", "updateRevision": "db-b"});
+    let revisions = [revision("db-a", 1, "a"), revision("db-b", 2, "b")];
+    let pods = [pod(0, "db-a", "False"), pod(1, "db-a", "False")];
+    let deleted = |set: &Value| {
+        let all = [set.clone()].into_iter().chain(revisions.clone()).chain(pods.clone());
+        let text = Scene::new(all).show(&StatefulSets, "x/db");
+        text.lines().filter(|l| l.starts_with("delete pods")).collect::<Vec<_>>().join(",")
+    };
+    assert_eq!(deleted(&parallel), "delete pods x/db-1");
+    // Who says how many may be unavailable means it.
+    parallel["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = 1.into();
+    assert_eq!(deleted(&parallel), "");
+    parallel["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = 4.into();
+    assert_eq!(deleted(&parallel), "delete pods x/db-1,delete pods x/db-0");
+}
