@@ -19,6 +19,9 @@ impl ApiServer {
         if is(served, CRD_GROUP, CRDS) {
             self.prepare_definition(new, old);
         }
+        if is(served, "", "secrets") {
+            self.fill_token(new);
+        }
         if served.custom.is_some() && served.kind.has_status() && old.is_none() {
             new.body.remove("status");
         }

@@ -53,6 +53,7 @@ mod special;
 mod stage;
 #[cfg(test)]
 mod tests;
+mod token_secret;
 mod transport;
 mod update;
 mod watch;

@@ -137,3 +137,32 @@ fn namespaces_end_when_their_finalizers_are_gone() {
         {"apiVersion":"v1","kind":"Namespace","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","deletionTimestamp":"2025-06-15T15:06:40Z","labels":{"kubernetes.io/metadata.name":"x"},"name":"x","resourceVersion":"+3","uid":"UID"},"spec":{"finalizers":[]},"status":{"phase":"Terminating"}}"#]]);
     w.fails("GET /api/v1/namespaces/x", expect![[r#"404 NotFound: namespaces "x" not found"#]]);
 }
+
+#[test]
+fn a_token_secret_is_filled_in_and_its_token_ends_with_it() {
+    use base64::Engine as _;
+    let w = World::new();
+    let core = "/api/v1/namespaces/default";
+    w.ok(&format!("POST {core}/serviceaccounts\n\n{{\"metadata\":{{\"name\":\"robot\"}}}}"));
+    let secret = w.ok(&format!(
+        "POST {core}/secrets\n\n{{\"metadata\":{{\"name\":\"t\",\"annotations\":{{\"kubernetes.io/service-account.name\":\
+         \"robot\"}}}},\"type\":\"kubernetes.io/service-account-token\"}}"
+    ));
+    assert_eq!(secret["metadata"]["ownerReferences"][0]["name"], "robot");
+    assert_eq!(secret["data"]["namespace"], "ZGVmYXVsdA==");
+    let token = secret["data"]["token"].as_str().unwrap();
+    let token = base64::engine::general_purpose::STANDARD.decode(token).unwrap();
+    let review = format!(
+        "POST /apis/authentication.k8s.io/v1/tokenreviews\n\n{{\"spec\":{{\"token\":\"{}\"}}}}",
+        String::from_utf8(token).unwrap()
+    );
+    let status = w.ok(&review)["status"].clone();
+    assert_eq!(status["user"]["username"], "system:serviceaccount:default:robot", "{status}");
+    // Written once more it keeps its token.
+    let again = w.ok(&format!(
+        "PATCH {core}/secrets/t\nContent-Type: application/merge-patch+json\n\n{{\"metadata\":{{\"labels\":{{\"a\":\"b\"}}}}}}"
+    ));
+    assert_eq!(again["data"], secret["data"]);
+    w.ok(&format!("DELETE {core}/secrets/t"));
+    assert_eq!(w.ok(&review)["status"]["authenticated"], serde_json::Value::Null);
+}

@@ -91,6 +91,29 @@ impl Issuer {
         Ok(Granted { object: request, warnings, credential_id: format!("JTI={}", claims.jti) })
     }
 
+    /// A token of `account` that lasts as long as `secret`, in which it is to be kept.
+    pub fn secret_token(&self, account: &Object, secret: &Object, now: Time) -> Result<String, Status> {
+        let failed = |e| Status::internal(format!("failed to generate token: {e}"));
+        let claims = Claims {
+            aud: self.audiences.clone(),
+            exp: now.as_second() + MAX_EXPIRATION_SECONDS,
+            iat: now.as_second(),
+            iss: self.issuer.clone(),
+            jti: self.uuid().map_err(failed)?,
+            kubernetes: Kubernetes {
+                namespace: account.metadata.namespace.clone(),
+                node: None,
+                pod: None,
+                secret: Some(reference(secret)),
+                serviceaccount: reference(account),
+                warnafter: None,
+            },
+            nbf: now.as_second(),
+            sub: user_name(&account.metadata.namespace, &account.metadata.name),
+        };
+        self.signing.sign(&claims).map_err(failed)
+    }
+
     /// Checks the request's metadata against the account, and fills in what it leaves open.
     fn fill_in(&self, account: &Object, request: &mut Object, now: Time) -> Result<(), Status> {
         let (own, meta) = (&account.metadata, &mut request.metadata);
