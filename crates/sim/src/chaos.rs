@@ -1,5 +1,6 @@
 //! The way between a component and the server: slow, forgetful, and sometimes cut.
 
+use crate::diary::{Diary, Note};
 use apiserver::ApiServer;
 use bytes::Bytes;
 use client::{Body, Transport, TransportError};
@@ -59,13 +60,14 @@ pub(crate) struct Cell {
     acknowledged: Mutex<Vec<String>>,
     /// How often who asked for what.
     calls: Mutex<BTreeMap<String, u64>>,
+    pub(crate) diary: Diary,
 }
 
 impl Cell {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(diary: Diary) -> Arc<Self> {
         let (server, acknowledged, calls) = (Mutex::new(None), Mutex::new(Vec::new()), Mutex::default());
         let (life, ended) = (AtomicU64::new(0), Notify::new());
-        Arc::new(Self { server, life, ended, wild: AtomicBool::new(true), acknowledged, calls })
+        Arc::new(Self { server, life, ended, wild: AtomicBool::new(true), acknowledged, calls, diary })
     }
 
     /// Puts another server there; none: it is down. Whatever was open breaks.
@@ -149,7 +151,10 @@ impl Transport for Way {
                 return Err(TransportError::unsent("connection refused"));
             };
             let born = cell.life();
-            let create = request.method() == http::Method::POST;
+            let noted = request.method() == http::Method::POST
+                || (cell.diary.is_open() && request.method() != http::Method::GET);
+            let call = format!("{} {}", request.method(), request.uri().path());
+            let who = user.name.clone();
             let is_watch = request.uri().query().is_some_and(|q| q.contains("watch=true"));
             let response = server.transport(user).call(request).await?;
             if response.status().as_u16() >= 400 {
@@ -165,7 +170,11 @@ impl Transport for Way {
             if is_watch && response.status().is_success() {
                 return Ok(response.map(|body| laggy(body, cell, born, dice, weather)));
             }
-            if create && response.status().is_success() { note(&cell, response).await } else { Ok(response) }
+            if noted && response.status().is_success() {
+                note(&cell, who, call, response).await
+            } else {
+                Ok(response)
+            }
         })
     }
 }
@@ -177,13 +186,20 @@ fn line(user: &str, request: &http::Request<Bytes>) -> String {
     format!("{} {} {path}", user.rsplit(':').next().unwrap_or(user), request.method())
 }
 
-/// Remembers that a creation was acknowledged.
-async fn note(cell: &Cell, response: http::Response<Body>) -> Result<http::Response<Body>, TransportError> {
+/// Remembers that a creation was acknowledged, and whose call it was.
+async fn note(
+    cell: &Cell,
+    user: String,
+    call: String,
+    response: http::Response<Body>,
+) -> Result<http::Response<Body>, TransportError> {
     let (parts, body) = response.into_parts();
     let bytes = client::transport::collect(body, client::transport::MAX_ANSWER_BYTES).await?;
     let answer: Option<api::PartialObject> = serde_json::from_slice(&bytes).ok();
-    if let Some(uid) = answer.and_then(|o| o.metadata.uid) {
-        cell.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).push(uid);
+    if let Some(meta) = answer.map(|o| o.metadata) {
+        cell.diary.write(|| Note::Call { user, call: call.clone() });
+        let uid = meta.uid.filter(|_| call.starts_with("POST"));
+        cell.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).extend(uid);
     }
     Ok(http::Response::from_parts(parts, client::transport::full_body(bytes)))
 }

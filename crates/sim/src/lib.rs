@@ -5,13 +5,34 @@
 
 mod chaos;
 mod checks;
+mod diary;
 mod node;
+mod sabotage;
+mod trouble;
 mod user;
+mod walk;
 mod watcher;
 mod world;
 
+pub use sabotage::Sabotage;
+pub use walk::walk;
+pub use world::controller_names;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A controller's name, how many plans it made, and how many writes it did.
+pub type Planned = (&'static str, u64, u64);
+
+/// Adds counts up, by the controllers' places.
+pub(crate) fn add_up(sum: &mut Vec<Planned>, more: impl IntoIterator<Item = Planned>) {
+    for (at, (name, plans, writes)) in more.into_iter().enumerate() {
+        match sum.get_mut(at) {
+            Some(sum) => (sum.1, sum.2) = (sum.1 + plans, sum.2 + writes),
+            None => sum.push((name, plans, writes)),
+        }
+    }
+}
 
 /// What came of one seed.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +47,8 @@ pub struct Outcome {
     pub story: Vec<String>,
     /// The most frequent calls on the API.
     pub calls: Vec<String>,
+    /// What the controllers did, in their order.
+    pub planned: Vec<Planned>,
 }
 
 /// What came of many.
@@ -35,6 +58,8 @@ pub struct Report {
     pub seeds: u64,
     /// Revisions of all of them.
     pub revisions: u64,
+    /// What the controllers did in all of them.
+    pub planned: Vec<Planned>,
     /// The seeds in which something was wrong.
     pub failed: Vec<Outcome>,
 }
@@ -56,9 +81,14 @@ const MAX_SHOWN: usize = 5;
 
 /// Runs one seed.
 pub fn run_one(seed: u64) -> Outcome {
+    run_broken(seed, Sabotage::None)
+}
+
+/// Runs one seed with something broken on purpose.
+pub fn run_broken(seed: u64, sabotage: Sabotage) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     match runtime {
-        Ok(runtime) => runtime.block_on(world::live(seed)),
+        Ok(runtime) => runtime.block_on(world::live(seed, sabotage)),
         Err(e) => Outcome { seed, violations: vec![format!("no runtime: {e}")], ..Outcome::default() },
     }
 }
@@ -78,6 +108,7 @@ pub fn run(first: u64, count: u64) -> Report {
                     let outcome = run_one(seed);
                     let mut report = report.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     report.revisions += outcome.revisions;
+                    add_up(&mut report.planned, outcome.planned.iter().copied());
                     if !outcome.violations.is_empty() {
                         report.failed.push(outcome);
                     }

@@ -1,10 +1,11 @@
 //! A node: the production core of the node agent over a machine that is only pretended.
 
 use crate::chaos::Dice;
+use crate::diary::{Diary, Note};
 use api::MetaExt;
-use api::core::v1::{Pod, PodStatus};
+use api::core::v1::{Node, Pod, PodStatus};
 use client::reflector::{Batch, Reflector};
-use client::{Call, Client, DeleteOptions, Feed, PatchKind, Resource};
+use client::{Api, Call, Client, DeleteOptions, Feed, PatchKind, Resource};
 use kubelet::core::probe::Answer;
 use kubelet::core::{Local, NodeView, Observed, Op, Outcome, PodObservation, Sandbox, State, next_ops};
 use serde_json::json;
@@ -75,6 +76,7 @@ pub(crate) struct Agent {
     pub(crate) number: u8,
     pub(crate) machine: SharedMachine,
     pub(crate) dice: Dice,
+    pub(crate) diary: Diary,
     pub(crate) cpu: u32,
 }
 
@@ -221,6 +223,10 @@ impl Kubelet {
             let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
             Instant::now() + wait.max(Duration::from_millis(1))
         });
+        if !plan.ops.is_empty() {
+            let ops = || plan.ops.iter().map(|op| format!("{op:?}")).collect();
+            self.agent.diary.write(|| Note::Ops { pod: seat.pod.name().to_owned(), ops: ops() });
+        }
         if plan.finished {
             self.seats.remove(uid);
             lock(&self.agent.machine).pods.remove(uid);
@@ -308,9 +314,13 @@ async fn carry_out(agent: Agent, news: mpsc::Sender<News>, pod: Arc<Pod>, op: Op
     let _ = news.send(News::Done(uid, Box::new(outcome))).await;
 }
 
-/// Images say how their containers end: `exit-0`, `exit-1`; others run on.
+/// Images say how their containers end: `exit-0`, `exit-1`, `exit-any`; others run on.
 fn schedule_exit(agent: &Agent, uid: &str, seen: &Observed) {
-    let Some(code) = seen.image.strip_prefix("exit-").and_then(|c| c.parse().ok()) else { return };
+    let code = match seen.image.strip_prefix("exit-") {
+        Some("any") => Some(i32::from(agent.dice.chance(0.3))),
+        code => code.and_then(|c| c.parse().ok()),
+    };
+    let Some(code) = code else { return };
     let at = Instant::now() + Duration::from_millis(200 + agent.dice.below(5000));
     lock(&agent.machine).exits.push((at, uid.to_owned(), seen.id.clone(), code));
 }
@@ -370,6 +380,7 @@ async fn beat(agent: Agent) {
     }
     loop {
         renew(&agent).await;
+        release(&agent).await;
         sleep(HEARTBEAT).await;
     }
 }
@@ -420,5 +431,18 @@ async fn renew(agent: &Agent) {
                 register(agent).await;
             }
         }
+    }
+}
+
+/// Says that it has removed the data of volumes that it was told of; there are none in this world.
+async fn release(agent: &Agent) {
+    let api = Api::<Node>::all(&agent.client);
+    let Ok(Some(node)) = api.find(&agent.name).await else { return };
+    let told = node.annotation(controllers::ANNOTATION_VOLUMES_TO_REMOVE);
+    if told != node.annotation(controllers::ANNOTATION_VOLUMES_REMOVED) {
+        let patch = json!({"metadata": {"annotations": {controllers::ANNOTATION_VOLUMES_REMOVED: told}}});
+        let (nodes, place) = (Resource::of::<Node>(), ("", agent.name.as_str(), ""));
+        // A failure is seen again with the next heartbeat.
+        let _ = agent.client.patch(&nodes, place, PatchKind::Merge, patch.to_string()).await;
     }
 }

@@ -1,5 +1,7 @@
 //! The seeds of a test run: `IRONCLAD_SIM_SEEDS` many from `IRONCLAD_SIM_FIRST` on.
 
+use sim::Sabotage;
+
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }
@@ -10,6 +12,35 @@ fn all_seeds_hold() {
     let report = sim::run(first, count);
     println!("{report}");
     assert!(report.failed.is_empty(), "{report}");
+    if count >= ENOUGH {
+        let names: Vec<_> = report.planned.iter().map(|(name, ..)| *name).collect();
+        assert_eq!(names, sim::controller_names());
+        let idle: Vec<_> =
+            report.planned.iter().filter(|(_, plans, writes)| *plans == 0 || *writes == 0).collect();
+        assert!(idle.is_empty(), "these controllers had nothing to do in {count} seeds: {idle:?}");
+    }
+}
+
+/// So many seeds give every controller something to do.
+const ENOUGH: u64 = 150;
+
+/// Runs a few seeds with something broken, and tells whether any checker said `expected`.
+fn is_told(sabotage: Sabotage, expected: &str) -> bool {
+    (0..6).any(|seed| sim::run_broken(seed, sabotage).violations.iter().any(|v| v.contains(expected)))
+}
+
+#[test]
+fn what_is_broken_on_purpose_is_found_out() {
+    for (sabotage, expected) in [
+        (Sabotage::Doubled("replicaset-controller"), "a set has no more pods than it asks for"),
+        (Sabotage::Absent("deployment-controller"), "workloads are as wanted"),
+        (Sabotage::Absent("endpoint-slice-controller"), "endpoints are the ready pods"),
+        (Sabotage::Restless, "though all was settled"),
+        (Sabotage::Deaf, "holds something else than the store"),
+        (Sabotage::LyingDisk, "after the start"),
+    ] {
+        assert!(is_told(sabotage, expected), "{sabotage:?} was not found out");
+    }
 }
 
 #[test]

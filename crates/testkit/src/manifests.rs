@@ -52,3 +52,71 @@ pub fn service(name: &str, app: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
         "spec": {"selector": {"app": app}, "ports": [{"port": 80, "targetPort": 8080}]}})
 }
+
+/// A Job with an index for each completion.
+pub fn indexed_job(name: &str, completions: u32, parallelism: u32, image: &str) -> Value {
+    let mut job = job(name, completions, parallelism, image);
+    job["spec"]["completionMode"] = "Indexed".into();
+    job
+}
+
+/// A CronJob of every minute that keeps one Job of each kind; `policy` is its concurrencyPolicy.
+pub fn cron_job(name: &str, policy: &str, image: &str) -> Value {
+    let job = json!({"template": template(name, image, 10, "Never")});
+    json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": name},
+        "spec": {"schedule": "* * * * *", "concurrencyPolicy": policy, "successfulJobsHistoryLimit": 1,
+            "failedJobsHistoryLimit": 1, "jobTemplate": {"spec": job}}})
+}
+
+/// A ReplicationController.
+pub fn replication_controller(name: &str, replicas: u32, image: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": name},
+        "spec": {"replicas": replicas, "selector": {"app": name}, "template": template(name, image, 10, "Always")}})
+}
+
+/// What a claim asks for: a volume of the default class.
+fn claim_spec() -> Value {
+    json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}})
+}
+
+/// A claim.
+pub fn claim(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": claim_spec()})
+}
+
+/// A StatefulSet whose pods have a volume each; `kept` is its persistentVolumeClaimRetentionPolicy.
+pub fn storing_set(name: &str, replicas: u32, image: &str, kept: &str) -> Value {
+    let mut set = stateful_set(name, replicas, image, "OrderedReady");
+    set["spec"]["persistentVolumeClaimRetentionPolicy"] = json!({"whenScaled": kept, "whenDeleted": kept});
+    set["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": claim_spec()}]);
+    set
+}
+
+/// A pod that uses the claim of its own name, and one that comes and goes with it.
+pub fn storing_pod(name: &str, image: &str) -> Value {
+    let mut spec = template(name, image, 10, "Always")["spec"].take();
+    spec["volumes"] = json!([{"name": "kept", "persistentVolumeClaim": {"claimName": name}},
+        {"name": "own", "ephemeral": {"volumeClaimTemplate": {"spec": claim_spec()}}}]);
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec})
+}
+
+/// A quota on the number of pods.
+pub fn pod_quota(name: &str, pods: u32) -> Value {
+    json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": name},
+        "spec": {"hard": {"pods": pods.to_string()}}})
+}
+
+/// A budget over the pods of `app`.
+pub fn budget(app: &str) -> Value {
+    json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": app},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": app}}}})
+}
+
+/// A Service without pods of its own, and where its traffic goes.
+pub fn outside_service(name: &str, address: &str) -> [Value; 2] {
+    let mut service = service(name, name);
+    service["spec"]["selector"] = Value::Null;
+    let endpoints = json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": name},
+        "subsets": [{"addresses": [{"ip": address}], "ports": [{"port": 8080}]}]});
+    [service, endpoints]
+}

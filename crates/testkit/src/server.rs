@@ -7,7 +7,7 @@ use auth::{Authenticator, Authorizer, Issuer};
 use meta::Status;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use stdx::Rng;
-use store::{Inline, Limits, Store};
+use store::{Inline, Limits, OpenError, SimDisk, Simulated, Store};
 
 /// UIDs and endings of names out of a seed.
 #[derive(Debug)]
@@ -17,6 +17,11 @@ impl SeededUids {
     /// Draws from `seed`.
     pub fn new(seed: u64) -> Self {
         Self(Mutex::new(Rng::new(seed)))
+    }
+
+    /// Begins anew, from another seed.
+    pub fn restart(&self, seed: u64) {
+        self.draw(|r| *r = Rng::new(seed));
     }
 
     fn draw<T>(&self, f: impl FnOnce(&mut Rng) -> T) -> T {
@@ -53,6 +58,11 @@ fn signing_key() -> &'static [u8] {
 /// An empty store in memory, without a thread.
 pub fn store() -> Store {
     Store::open(Box::new(Inline), Headers::shared(), Limits::default()).expect("a store in memory opens")
+}
+
+/// The store that is on a simulated disk, without a thread.
+pub fn store_on(disk: &SimDisk) -> Result<Store, OpenError> {
+    Store::open(Box::new(Simulated(disk.clone())), Headers::shared(), Limits::default())
 }
 
 /// A server over `store`: every kind, every admission plugin, upstream's roles.

@@ -43,6 +43,7 @@ fn cargo_test(what: &[&str], binary: &Path, tools: &Path, filter: &[String]) -> 
         ("KUBECTL_BIN", &*kubectl),
         ("HELM_BIN", &*helm),
         ("PYTHON_CLIENTS", &*python),
+        ("IRONCLAD_SIM_SEEDS", CI_SEEDS),
     ];
     let mut cargo = vec!["test"];
     cargo.extend(what);
