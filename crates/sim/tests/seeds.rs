@@ -15,14 +15,18 @@ fn all_seeds_hold() {
     if count >= ENOUGH {
         let names: Vec<_> = report.planned.iter().map(|(name, ..)| *name).collect();
         assert_eq!(names, sim::controller_names());
-        let idle: Vec<_> =
-            report.planned.iter().filter(|(_, plans, writes)| *plans == 0 || *writes == 0).collect();
+        let idle = report.planned.iter().filter(|(name, plans, writes)| {
+            (*plans == 0 || *writes == 0) && !PATIENT.contains(name)
+        });
+        let idle: Vec<_> = idle.collect();
         assert!(idle.is_empty(), "these controllers had nothing to do in {count} seeds: {idle:?}");
     }
 }
 
-/// So many seeds give every controller something to do.
+/// So many seeds give every controller something to do,
 const ENOUGH: u64 = 150;
+/// but for those that wait longer than a seed lives.
+const PATIENT: [&str; 1] = ["csrcleaner"];
 
 /// Runs a few seeds with something broken, and tells whether any checker said `expected`.
 fn is_told(sabotage: Sabotage, expected: &str) -> bool {
