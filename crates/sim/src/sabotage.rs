@@ -1,8 +1,8 @@
 //! Deliberate faults, for tests that the checkers would notice them.
 
 use crate::diary::Wrapped;
+use api::core::v1::{Namespace, NamespaceCondition};
 use reconcile::{Controller, Cx, Op, Plan, Watch, Write};
-use serde_json::json;
 use std::time::Duration;
 
 /// What is broken on purpose.
@@ -56,14 +56,21 @@ impl Controller for Restless {
     }
 
     fn watches(&self) -> Vec<Watch> {
-        vec![Watch::own::<api::core::v1::Namespace>()]
+        vec![Watch::own::<Namespace>()]
     }
 
     fn plan(&self, cx: &Cx<'_>) -> Plan {
-        let Some(namespace) = cx.view.at::<api::core::v1::Namespace>(cx.key) else { return Plan::done() };
-        let condition = json!({"type": "Restless", "status": "True", "message": cx.now.to_string()});
-        let patch = json!({"status": {"conditions": [condition]}});
-        let mut plan = Plan::one(Write::strategic(namespace, "status", &patch));
+        let Some(namespace) = cx.view.at::<Namespace>(cx.key) else { return Plan::done() };
+        let mut changed = namespace.clone();
+        let message = Some(cx.now.to_string());
+        let condition = NamespaceCondition {
+            type_: "Restless".to_owned(),
+            status: "True".to_owned(),
+            message,
+            ..NamespaceCondition::default()
+        };
+        changed.status.get_or_insert_default().conditions = Some(vec![condition]);
+        let mut plan = Plan::one(Write::update_status(&changed));
         plan.requeue(Duration::from_secs(5));
         plan
     }

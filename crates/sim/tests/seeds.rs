@@ -15,9 +15,10 @@ fn all_seeds_hold() {
     if count >= ENOUGH {
         let names: Vec<_> = report.planned.iter().map(|(name, ..)| *name).collect();
         assert_eq!(names, sim::controller_names());
-        let idle = report.planned.iter().filter(|(name, plans, writes)| {
-            (*plans == 0 || *writes == 0) && !PATIENT.contains(name)
-        });
+        let idle = report
+            .planned
+            .iter()
+            .filter(|(name, plans, writes)| (*plans == 0 || *writes == 0) && !PATIENT.contains(name));
         let idle: Vec<_> = idle.collect();
         assert!(idle.is_empty(), "these controllers had nothing to do in {count} seeds: {idle:?}");
     }

@@ -198,7 +198,14 @@ fn claims() {
     };
     check_claims(&s, &p, &made_on(""), expect!["bind a"]);
     check_claims(&s, &p, &made_on("a"), expect!["bind a"]);
-    check_claims(&s, &p, &made_on("b"), expect![[""]]);
+    check_claims(
+        &s,
+        &p,
+        &made_on("b"),
+        expect![
+            "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ],
+    );
 }
 
 #[test]
@@ -215,10 +222,24 @@ fn claims_take_volumes_where_they_are() {
         Claim { name: name.into(), state, exclusive: false }
     };
     check_claims(&s, &p, &[claim("c", &[("v", "b")])], expect!["bind b"]);
-    check_claims(&s, &p, &[claim("c", &[])], expect![[""]]);
+    check_claims(
+        &s,
+        &p,
+        &[claim("c", &[])],
+        expect![
+            "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+        ],
+    );
     // Two claims can't have the same volume.
     let both = [claim("c", &[("v", "b")]), claim("d", &[("v", "b")])];
-    check_claims(&s, &p, &both, expect![[""]]);
+    check_claims(
+        &s,
+        &p,
+        &both,
+        expect![
+            "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+        ],
+    );
     let both = [claim("c", &[("v", "b"), ("w", "a")]), claim("d", &[("v", "b"), ("w", "a"), ("x", "a")])];
     check_claims(&s, &p, &both, expect!["bind a"]);
 }
@@ -229,5 +250,12 @@ fn an_exclusive_claim_has_one_pod() {
     let s = world(&[node("a", "4", json!({}))], &[(pod("first", "0", user.clone()), "a")]);
     let claim = |exclusive| [Claim { name: "data".into(), state: ClaimState::Bound(None), exclusive }];
     check_claims(&s, &pod("second", "0", user.clone()), &claim(false), expect!["bind a"]);
-    check_claims(&s, &pod("second", "0", user), &claim(true), expect![[""]]);
+    check_claims(
+        &s,
+        &pod("second", "0", user),
+        &claim(true),
+        expect![
+            "0/1 nodes are available: 1 node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod. no new claims to deallocate, preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+        ],
+    );
 }
