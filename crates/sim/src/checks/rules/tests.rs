@@ -44,7 +44,12 @@ fn claim(uid: &str, volume: &str) -> Value {
 }
 
 /// A history for each rule that breaks it, and no other.
-fn broken() -> Vec<(Vec<(&'static str, Value)>, Expect)> {
+fn broken() -> impl Iterator<Item = (Vec<(&'static str, Value)>, Expect)> {
+    broken_first().into_iter().chain(broken_later())
+}
+
+/// Those about how many.
+fn broken_first() -> Vec<(Vec<(&'static str, Value)>, Expect)> {
     let on = |uid: &str, node: &str| with(pod(uid, ""), "/spec/nodeName", node.into());
     let asks = |uid: &str| {
         let requests = json!([{"resources": {"requests": {"cpu": "600m"}}}]);
@@ -57,14 +62,10 @@ fn broken() -> Vec<(Vec<(&'static str, Value)>, Expect)> {
             json!({"batch.kubernetes.io/job-completion-index": "1"}),
         )
     };
-    let uses = with(on("p", "n"), "/spec/volumes", json!([{"persistentVolumeClaim": {"claimName": "c"}}]));
-    let ended = |phase: &str| with(pod("p", ""), "/status/phase", phase.into());
     let child = json!({"metadata": {"uid": "rs", "ownerReferences": [{"uid": "d", "controller": true}]},
         "spec": {"replicas": 9}});
     let node = json!({"metadata": {"uid": "n", "name": "n"}, "status": {"allocatable": {"cpu": "1"}}});
     let forbids = json!({"metadata": {"uid": "cron"}, "spec": {"concurrencyPolicy": "Forbid"}});
-    let quota = json!({"metadata": {"uid": "q", "namespace": "x"}, "status": {"hard": {"pods": "1"}}});
-    let volume = json!({"metadata": {"uid": "v", "name": "v", "annotations": {"ironclad.local/node": "m"}}});
     let done = json!({"conditions": [{"type": "Complete", "status": "True"}]});
     vec![
         (
@@ -93,6 +94,17 @@ fn broken() -> Vec<(Vec<(&'static str, Value)>, Expect)> {
             vec![("cronjobs", forbids), ("jobs", job("a", json!({}))), ("jobs", job("b", json!({})))],
             expect!["2 jobs at once of the cron job cron, which forbids it"],
         ),
+    ]
+}
+
+/// Those about what lasts: quotas, claims, ends and places.
+fn broken_later() -> Vec<(Vec<(&'static str, Value)>, Expect)> {
+    let on = |uid: &str, node: &str| with(pod(uid, ""), "/spec/nodeName", node.into());
+    let uses = with(on("p", "n"), "/spec/volumes", json!([{"persistentVolumeClaim": {"claimName": "c"}}]));
+    let ended = |phase: &str| with(pod("p", ""), "/status/phase", phase.into());
+    let quota = json!({"metadata": {"uid": "q", "namespace": "x"}, "status": {"hard": {"pods": "1"}}});
+    let volume = json!({"metadata": {"uid": "v", "name": "v", "annotations": {"ironclad.local/node": "m"}}});
+    vec![
         (
             vec![("resourcequotas", quota), ("pods", pod("a", "")), ("pods", pod("b", ""))],
             expect!["2 pods in x, whose quota is 1"],

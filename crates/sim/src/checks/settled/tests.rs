@@ -15,8 +15,17 @@ fn with(mut object: Value, more: Value) -> Value {
     object
 }
 
+fn owned_by(uid: &str) -> Value {
+    json!({"name": "o", "uid": "o", "ownerReferences": [{"uid": uid, "controller": true}]})
+}
+
 /// What is wrong, for each check.
-fn broken() -> Vec<(Vec<(&'static str, Value)>, Expect)> {
+fn broken() -> impl Iterator<Item = (Vec<(&'static str, Value)>, Expect)> {
+    broken_workloads().into_iter().chain(broken_things())
+}
+
+/// What is wrong with what runs.
+fn broken_workloads() -> Vec<(Vec<(&'static str, Value)>, Expect)> {
     let ready =
         json!({"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]});
     let job = |status: Value| {
@@ -26,13 +35,8 @@ fn broken() -> Vec<(Vec<(&'static str, Value)>, Expect)> {
             "template": {"spec": {"containers": [{"image": "exit-0"}]}}}}),
         )
     };
-    let owned =
-        |by: &str| json!({"name": "o", "uid": "o", "ownerReferences": [{"uid": by, "controller": true}]});
     let complete = json!({"conditions": [{"type": "Complete", "status": "True"}], "succeeded": 1});
-    let uses = json!({"volumes": [{"persistentVolumeClaim": {"claimName": "c"}}]});
-    let budget =
-        json!({"spec": {"selector": {"matchLabels": {"app": "web"}}}, "status": {"currentHealthy": 1}});
-    let mut kept = with(job(complete), json!({"metadata": owned("cron")}));
+    let mut kept = with(job(complete), json!({"metadata": owned_by("cron")}));
     kept["metadata"]["labels"] = json!({});
     vec![
         (
@@ -61,6 +65,15 @@ fn broken() -> Vec<(Vec<(&'static str, Value)>, Expect)> {
             vec![("pods", with(meta("p"), json!({"status": ready})))],
             expect![[r#"endpoints are {}, ready pods {"10.0.0.1"}"#]],
         ),
+    ]
+}
+
+/// What is wrong with everything else.
+fn broken_things() -> Vec<(Vec<(&'static str, Value)>, Expect)> {
+    let uses = json!({"volumes": [{"persistentVolumeClaim": {"claimName": "c"}}]});
+    let budget =
+        json!({"spec": {"selector": {"matchLabels": {"app": "web"}}}, "status": {"currentHealthy": 1}});
+    vec![
         (
             vec![
                 ("persistentvolumeclaims", with(meta("c"), json!({"metadata": {"name": "c"}}))),
@@ -83,7 +96,7 @@ fn broken() -> Vec<(Vec<(&'static str, Value)>, Expect)> {
             expect!["configmaps m is in no namespace"],
         ),
         (
-            vec![("configmaps", json!({"metadata": owned("gone")}))],
+            vec![("configmaps", json!({"metadata": owned_by("gone")}))],
             expect!["configmaps o has outlived its owners"],
         ),
         (
