@@ -136,8 +136,7 @@ macro_rules! kinds {
                 resource: <$t as Resource>::URL_PATH_SEGMENT,
                 namespaced: namespaced::<$t>(),
                 decode: |bytes| {
-                    let mut object = <$t as Kind>::decode(bytes)?;
-                    object.metadata.managed_fields = None;
+                    let object = <$t as Kind>::decode(&meta::managed_fields::cut(bytes))?;
                     Ok(Arc::new(object))
                 },
                 type_id: TypeId::of::<$t>(),
@@ -220,8 +219,7 @@ stored! { PartialObject; }
 impl PartialObject {
     /// Decodes the metadata of one object and drops the rest.
     pub fn decode(bytes: &[u8]) -> Result<Arc<dyn Stored>, serde_json::Error> {
-        let mut object: Self = serde_json::from_slice(bytes)?;
-        object.metadata.managed_fields = None;
+        let object: Self = serde_json::from_slice(&meta::managed_fields::cut(bytes))?;
         Ok(Arc::new(object))
     }
 }

@@ -8,6 +8,7 @@ pub mod gvk;
 pub mod int_or_string;
 pub mod json_fault;
 pub mod list;
+pub mod managed_fields;
 pub mod names;
 pub mod object;
 pub mod patch;
