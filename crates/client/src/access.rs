@@ -2,6 +2,7 @@
 
 use crate::Resource;
 use crate::call::{Call, DeleteOptions, ListOptions, PatchKind};
+use crate::decoded::Decoded;
 use crate::error::Error;
 use crate::transport::{Body, MAX_ANSWER_BYTES, Transport, TransportError, collect};
 use crate::watch::WatchStream;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 pub struct Client {
     transport: Arc<dyn Transport>,
     user_agent: Arc<str>,
+    decoded: Option<Arc<Decoded>>,
 }
 
 /// One page of a list; the items are raw JSON.
@@ -71,12 +73,24 @@ pub fn answered_revision(bytes: &[u8]) -> Option<u64> {
 impl Client {
     /// A client over `transport`; `user_agent` also names the field manager of its writes.
     pub fn new(transport: Arc<dyn Transport>, user_agent: &str) -> Self {
-        Self { transport, user_agent: user_agent.into() }
+        Self { transport, user_agent: user_agent.into(), decoded: None }
     }
 
     /// The same client under another name.
     pub fn named(&self, user_agent: &str) -> Self {
-        Self { transport: self.transport.clone(), user_agent: user_agent.into() }
+        Self { user_agent: user_agent.into(), ..self.clone() }
+    }
+
+    /// Lets the caches that this client feeds share what they decode with those of others that are given the same. All
+    /// must speak to one server, in this process.
+    pub fn sharing(mut self, decoded: &Arc<Decoded>) -> Self {
+        self.decoded = Some(decoded.clone());
+        self
+    }
+
+    /// What was decoded already, where this client shares it.
+    pub(crate) fn decoded(&self) -> Option<&Decoded> {
+        self.decoded.as_deref()
     }
 
     /// Sends a call; answers of 400 and above are errors.

@@ -17,6 +17,8 @@ pub struct Slot {
     pub decode: Decode,
     /// Whether the whole object is held, not only its metadata.
     pub typed: bool,
+    /// The type of its objects.
+    pub type_id: TypeId,
     /// Whether the server has the resource no longer.
     pub gone: bool,
     /// When the server was last heard of it: as of then the cache was whole.
@@ -40,8 +42,15 @@ impl Caches {
             return *slot;
         }
         let resource = Resource::from_info(info);
-        let cache = Cache::default();
-        self.slots.push(Slot { resource, decode: info.decode, typed: true, gone: false, heard: None, cache });
+        self.slots.push(Slot {
+            resource,
+            decode: info.decode,
+            typed: true,
+            type_id: info.type_id,
+            gone: false,
+            heard: None,
+            cache: Cache::default(),
+        });
         self.by_type.insert(info.type_id, self.slots.len() - 1);
         self.slots.len() - 1
     }
@@ -57,6 +66,7 @@ impl Caches {
             resource,
             decode,
             typed: false,
+            type_id: TypeId::of::<PartialObject>(),
             gone: false,
             heard: None,
             cache: Cache::default(),

@@ -9,6 +9,7 @@ pub mod cache;
 pub mod caches;
 pub mod call;
 pub mod config;
+pub mod decoded;
 pub mod discovery;
 pub mod error;
 pub mod http_transport;

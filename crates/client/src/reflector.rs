@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::watch::WatchEvent;
 use api::Stored;
 use api::kinds::Decode;
+use std::any::TypeId;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
@@ -37,6 +38,8 @@ pub struct Reflector {
     pub fields: String,
     /// How the objects decode.
     pub decode: Decode,
+    /// Which type they decode to, where they may be shared with other caches of the process.
+    pub type_id: Option<TypeId>,
     /// Marks the batches of this reflector.
     pub slot: usize,
 }
@@ -64,7 +67,7 @@ impl Reflector {
     pub fn all(client: &Client, resource: Resource, decode: Decode, slot: usize) -> Self {
         let client = client.clone();
         let (namespace, labels, fields) = (String::new(), String::new(), String::new());
-        Self { client, resource, namespace, labels, fields, decode, slot }
+        Self { client, resource, namespace, labels, fields, decode, type_id: None, slot }
     }
 
     /// Runs until `sink` is closed.
@@ -187,7 +190,12 @@ impl Reflector {
 
     /// An object that doesn't decode is left out, and said so: one strange object must not blind us to all.
     fn decode(&self, bytes: &[u8]) -> Option<Arc<dyn Stored>> {
-        let decoded = (self.decode)(bytes);
+        // Of a selection nothing is shared: there an object that left it comes at the revision of what replaced it.
+        let wanted = self.type_id.filter(|_| self.labels.is_empty() && self.fields.is_empty());
+        let decoded = match self.client.decoded().zip(wanted) {
+            Some((shared, wanted)) => shared.decode(wanted, self.decode, bytes),
+            None => (self.decode)(bytes),
+        };
         decoded
             .inspect_err(|e| tracing::warn!(resource = %self.resource, "an object is unreadable: {e}"))
             .ok()

@@ -118,11 +118,13 @@ impl ControlPlane {
                 false => String::new(),
             },
         };
+        let decoded = Arc::default();
         let manager = self.client("system:kube-controller-manager", &[], "kube-controller-manager");
+        let manager = manager.sharing(&decoded);
         let runner = reconcile::Runner::new(controllers::all(&config), manager, reconcile::system_clock())
             .identities(|name| self.controller(name));
         tokio::spawn(runner.run(std::future::pending()));
-        let client = self.client("system:kube-scheduler", &[], "kube-scheduler");
+        let client = self.client("system:kube-scheduler", &[], "kube-scheduler").sharing(&decoded);
         tokio::spawn(scheduler::shell::run(client, reconcile::system_clock()));
         let signer = Signer {
             upstream: self.controller("certificate-controller"),

@@ -142,7 +142,8 @@ impl Runner {
 
     fn reflect(&mut self, slot: usize) {
         let Some(s) = self.engine.caches().slots().get(slot) else { return };
-        let reflector = Reflector::all(&self.client, s.resource.clone(), s.decode, slot);
+        let all = Reflector::all(&self.client, s.resource.clone(), s.decode, slot);
+        let reflector = Reflector { type_id: Some(s.type_id), ..all };
         let handle = self.background.spawn(reflector.run(self.feeds.clone()));
         self.reflectors.insert(slot, handle);
     }

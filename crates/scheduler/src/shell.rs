@@ -77,7 +77,8 @@ pub async fn run(client: Client, clock: Clock) {
     for info in KINDS {
         let slot = caches.add_kind(info);
         slots.push(slot);
-        tokio::spawn(Reflector::all(&client, Resource::from_info(info), info.decode, slot).run(sink.clone()));
+        let all = Reflector::all(&client, Resource::from_info(info), info.decode, slot);
+        tokio::spawn(Reflector { type_id: Some(info.type_id), ..all }.run(sink.clone()));
     }
     drop(sink);
     let (events, told) = mpsc::channel(MAX_EVENTS);
