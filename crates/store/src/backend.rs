@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::entry::{Entry, Event, HeaderParser};
 use crate::limits::Limits;
-use crate::shared::Shared;
+use crate::shared::{Shared, Woken};
 use crate::state::State;
 use crate::txn::{Done, Txn};
 
@@ -100,8 +100,9 @@ impl Feed {
         self.shared.install(state);
     }
 
-    /// Makes durable events visible. They come in the order of their revisions, and continue the last ones.
-    pub fn publish(&self, events: &[Arc<Event>]) {
-        self.shared.publish(events);
+    /// Makes durable events visible. They come in the order of their revisions, and continue the last ones. Watchers
+    /// hear of them when the answer is dropped: whoever waits for the write itself should be told before.
+    pub fn publish(&self, events: &[Arc<Event>]) -> Woken {
+        self.shared.publish(events)
     }
 }

@@ -69,21 +69,20 @@ impl<L: Log> Engine<L> {
             txns.into_iter().map(|(txn, done)| (done, batch.decide(txn))).collect();
         let events = batch.events;
         let logged = if events.is_empty() { Ok(()) } else { self.log.append(&events) };
-        let failure = match logged {
-            Ok(()) => {
-                self.feed.publish(&events);
-                None
-            }
-            Err(LogError::NoSpace) => Some(TxnError::NoSpace),
+        let (failure, woken) = match logged {
+            Ok(()) => (None, Some(self.feed.publish(&events))),
+            Err(LogError::NoSpace) => (Some(TxnError::NoSpace), None),
             Err(LogError::Broken(reason)) => {
                 self.failed = Some(Arc::clone(&reason));
-                Some(TxnError::Io(reason))
+                (Some(TxnError::Io(reason)), None)
             }
         };
         for (done, outcome) in decided {
             // A conflict may rest on a write of this very batch, so it fails with it.
             done.finish(failure.clone().map_or(outcome, Err));
         }
+        // Writers first: each is one request that waits, and most of the watchers are nobody's request.
+        drop(woken);
         if self.failed.is_none()
             && let Err(LogError::Broken(reason)) = self.log.settled(&self.feed)
         {

@@ -31,6 +31,7 @@ pub use disk::{Embedded, SimDisk, Simulated};
 pub use entry::{Encoded, Entry, Event, EventKind, Header, HeaderParser};
 pub use limits::Limits;
 pub use memory::{Inline, Memory};
+pub use shared::Woken;
 pub use state::{Listing, RevisionError};
 pub use store::Store;
 pub use txn::{Committed, Done, Expect, Outcome, Pending, Txn, TxnError, Write};

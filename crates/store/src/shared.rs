@@ -10,6 +10,16 @@ use crate::limits::Limits;
 use crate::sleepers::Sleepers;
 use crate::state::State;
 
+/// Watchers for whom something has happened; woken at the end of this value.
+#[must_use]
+pub struct Woken(Vec<Waker>);
+
+impl Drop for Woken {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(Waker::wake);
+    }
+}
+
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
     state: RwLock<State>,
@@ -45,19 +55,17 @@ impl Shared {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
-    /// Makes a durable batch visible, all of it at once, and wakes who waits for it.
-    pub(crate) fn publish(&self, events: &[Arc<Event>]) {
+    /// Makes a durable batch visible, all of it at once. Who waits for it is woken when the answer is dropped.
+    pub(crate) fn publish(&self, events: &[Arc<Event>]) -> Woken {
         let mut woken = Vec::new();
-        {
-            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-            let mut sleepers = self.sleepers();
-            for event in events {
-                let position = state.history.end();
-                sleepers.wake(event, position, &mut woken);
-                state.apply(Arc::clone(event));
-            }
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut sleepers = self.sleepers();
+        for event in events {
+            let position = state.history.end();
+            sleepers.wake(event, position, &mut woken);
+            state.apply(Arc::clone(event));
         }
-        woken.into_iter().for_each(Waker::wake);
+        Woken(woken)
     }
 
     pub(crate) fn compact(&self, revision: u64) {

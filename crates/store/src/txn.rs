@@ -98,6 +98,8 @@ pub type Outcome = Result<Committed, TxnError>;
 struct Slot {
     outcome: Option<Outcome>,
     waker: Option<Waker>,
+    /// A thread waits. Telling nobody is a system call too.
+    blocked: bool,
 }
 
 #[derive(Debug, Default)]
@@ -129,6 +131,7 @@ impl Pending {
             if let Some(outcome) = slot.outcome.take() {
                 return outcome;
             }
+            slot.blocked = true;
             slot = self.0.arrived.wait(slot).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -157,9 +160,11 @@ impl Done {
         let Some(ticket) = self.0.take() else { return };
         let mut slot = ticket.slot.lock().unwrap_or_else(PoisonError::into_inner);
         slot.outcome = Some(outcome);
-        let waker = slot.waker.take();
+        let (waker, blocked) = (slot.waker.take(), slot.blocked);
         drop(slot);
-        ticket.arrived.notify_one();
+        if blocked {
+            ticket.arrived.notify_one();
+        }
         if let Some(waker) = waker {
             waker.wake();
         }

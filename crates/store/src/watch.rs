@@ -68,6 +68,10 @@ impl Watcher {
 
     /// The next event if there is one already. None means none now: the store may still be open.
     pub fn try_next(&mut self) -> Option<Result<Arc<Event>, Lagged>> {
+        // Whatever is visible has ended the sleep of those it is for, so a sleeper need not even look.
+        if self.asleep && self.buffer.is_empty() && self.resume.load(Ordering::Acquire) == ASLEEP {
+            return None;
+        }
         match self.poll_with(Waker::noop()) {
             Poll::Ready(next) => next,
             Poll::Pending => None,
