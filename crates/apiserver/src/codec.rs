@@ -5,19 +5,24 @@ use bytes::Bytes;
 use meta::{Object, Status};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::io::Write as _;
 use store::{Encoded, Entry, Header};
 
 /// An object of `served` in its stored form, with its revision still open.
 pub(crate) fn encode(served: &Served, object: &Object) -> Result<Encoded, Status> {
     let kind = &served.kind;
-    let mut stored = object.clone();
-    kind.to_stored(&mut stored);
+    let mut stored = Cow::Borrowed(object);
+    let as_it_is = kind.stored_as_served() && object.api_version == kind.api_version();
+    if !as_it_is || !object.metadata.resource_version.is_empty() {
+        let changed = stored.to_mut();
+        kind.to_stored(changed);
+        changed.metadata.resource_version.clear();
+    }
     let columns = kind.header(&stored);
     let labels = columns.labels.iter().map(|(k, v)| (k.as_str(), v.as_str()));
     let fields = columns.fields.iter().map(|(k, v)| (k.as_str(), v.as_str()));
     let header = Header::new(&columns.uid, labels, fields);
-    stored.metadata.resource_version.clear();
     let (json, splice) = object_bytes(&stored)?;
     Ok(Encoded::new(json, splice, header))
 }

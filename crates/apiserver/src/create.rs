@@ -27,14 +27,14 @@ impl Writing<'_> {
             let kind = &self.served.kind;
             return Err(Status::method_not_allowed(&kind.group, &kind.resource, "create"));
         }
-        self.wait_for_others(&object).await;
-        let generate = object.metadata.name.is_empty() && !object.metadata.generate_name.is_empty();
+        let object = self.wait_for_others(object).await?;
+        if !object.metadata.name.is_empty() || object.metadata.generate_name.is_empty() {
+            return self.create_once(object).await?;
+        }
         let mut taken = Status::internal("no name was tried");
-        for _ in 0..if generate { MAX_NAME_TRIES } else { 1 } {
+        for _ in 0..MAX_NAME_TRIES {
             let mut new = object.clone();
-            if generate {
-                new.metadata.name = self.generated_name(&object.metadata.generate_name);
-            }
+            new.metadata.name = self.generated_name(&object.metadata.generate_name);
             match self.create_once(new).await? {
                 Ok(reply) => return Ok(reply),
                 Err(status) => taken = status,
@@ -45,10 +45,15 @@ impl Writing<'_> {
 
     /// Waits a moment for what a controller is about to make and admission would miss: the service account `default` of
     /// a new namespace.
-    async fn wait_for_others(&self, object: &Object) {
-        let asked = self.admission(Operation::Create, Some(object.clone()), None);
-        let view = ServerView(self.server);
-        let Some(awaited) = admission::awaits(&self.server.admission, &asked, &view) else { return };
+    async fn wait_for_others(&self, object: Object) -> Result<Object, Status> {
+        let asked = self.admission(Operation::Create, Some(object), None);
+        if let Some(awaited) = admission::awaits(&self.server.admission, &asked, &ServerView(self.server)) {
+            self.wait_for(&awaited).await;
+        }
+        asked.object.ok_or_else(|| Status::internal("admission took the object away"))
+    }
+
+    async fn wait_for(&self, awaited: &admission::Awaited) {
         let catalog = self.server.catalog();
         let served = catalog.find_any(&awaited.group, &awaited.resource);
         let Some(key) = served.and_then(|s| s.kind.key(&awaited.namespace, &awaited.name)) else { return };

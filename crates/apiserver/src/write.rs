@@ -24,6 +24,8 @@ pub(crate) struct Writing<'a> {
     pub(crate) options: WriteOptions,
     pub(crate) warnings: Vec<String>,
     pub(crate) now: jiff::Timestamp,
+    /// For the names that admission makes.
+    entropy: u64,
 }
 
 impl<'a> Writing<'a> {
@@ -37,7 +39,8 @@ impl<'a> Writing<'a> {
     ) -> Result<Self, Status> {
         let options = WriteOptions::parse(&request.info.query, options_kind)?;
         let (served, warnings, now) = (served.clone(), served.warning(), server.clock.now());
-        Ok(Self { server, request, served, accepted, options, warnings, now })
+        let entropy = entropy(server);
+        Ok(Self { server, request, served, accepted, options, warnings, now, entropy })
     }
 
     /// The namespace that an object of the kind must be in.
@@ -72,7 +75,7 @@ impl<'a> Writing<'a> {
             user: self.request.user.clone(),
             dry_run: self.options.dry_run,
             force_allow_create: false,
-            entropy: entropy(self.server),
+            entropy: self.entropy,
             warnings: Vec::new(),
             audit: Vec::new(),
         }

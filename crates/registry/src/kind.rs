@@ -468,6 +468,11 @@ impl Kind {
         object.api_version = meta::gvk::api_version(&stored.group, &stored.version);
     }
 
+    /// Whether [`Kind::to_stored`] has nothing to change in an object that names this kind's version.
+    pub fn stored_as_served(&self) -> bool {
+        self.served_as_stored() && self.stored.as_ref().is_some_and(|s| s.to_stored.is_none())
+    }
+
     /// Turns the stored form into an object of this kind.
     pub fn from_stored(&self, object: &mut Object) {
         if let Some(convert) = self.stored.as_ref().and_then(|s| s.from_stored) {
