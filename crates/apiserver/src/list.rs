@@ -16,6 +16,10 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use store::{Entry, Store};
 
+/// Bytes that are handed on at once: with the header of an HTTP/2 frame (9 bytes) they fill one TLS record. At 16 KiB
+/// each frame would be two records, the second of 9 bytes.
+const PIECE: usize = 16 * 1024 - 9;
+
 /// The state of a list between two chunks.
 pub(crate) struct ListBody {
     head: Option<Vec<u8>>,
@@ -24,14 +28,34 @@ pub(crate) struct ListBody {
     tail: Option<&'static [u8]>,
     comma: bool,
     pretty: Option<Pretty>,
+    /// Made and not handed on yet.
+    ready: Bytes,
 }
 
 impl ListBody {
     /// The next piece; none at the end. An object that can't be shown ends the answer early, so that the client sees a
     /// torn document and not a list that lacks something.
     pub(crate) fn next_chunk(&mut self) -> Option<Result<Bytes, Status>> {
-        let mut out = self.head.take().unwrap_or_default();
-        out.reserve(CHUNK);
+        if self.ready.len() < PIECE {
+            match self.make()? {
+                Ok(made) => self.ready = made,
+                Err(e) => return Some(Err(e)),
+            }
+        }
+        Some(Ok(self.ready.split_to(PIECE.min(self.ready.len()))))
+    }
+
+    /// What is left of the last buffer, and as many more objects as fill one; none at the end.
+    fn make(&mut self) -> Option<Result<Bytes, Status>> {
+        let left = std::mem::take(&mut self.ready);
+        if self.head.is_none() && self.tail.is_none() {
+            return (!left.is_empty()).then_some(Ok(left));
+        }
+        let mut out = Vec::with_capacity(CHUNK + PIECE);
+        if self.pretty.is_none() {
+            out.extend_from_slice(&left);
+        }
+        out.append(&mut self.head.take().unwrap_or_default());
         while out.len() < CHUNK {
             let Some(entry) = self.entries.next() else { break };
             if std::mem::replace(&mut self.comma, true) {
@@ -44,11 +68,9 @@ impl ListBody {
         if self.entries.len() == 0 {
             out.extend_from_slice(self.tail.take().unwrap_or_default());
         }
-        if out.is_empty() {
-            return None;
-        }
         let Some(pretty) = &mut self.pretty else { return Some(Ok(out.into())) };
-        let mut indented = Vec::with_capacity(out.len() * 2);
+        let mut indented = Vec::with_capacity(left.len() + out.len() * 2);
+        indented.extend_from_slice(&left);
         pretty.push(&out, &mut indented);
         if self.tail.is_none() {
             indented.push(b'\n');
@@ -66,7 +88,7 @@ impl ListBody {
         let bytes: usize = items.iter().map(|e| e.bytes.len()).sum();
         let commas = (items.len() + usize::from(self.comma)).saturating_sub(1);
         let ends = self.head.as_ref().map_or(0, Vec::len) + self.tail.map_or(0, <[u8]>::len);
-        Some((bytes + commas + ends) as u64)
+        Some((self.ready.len() + bytes + commas + ends) as u64)
     }
 
     /// Everything at once, for encodings that can't be streamed.
@@ -185,6 +207,7 @@ impl ListQuery<'_> {
             tail: Some(b"]}"),
             comma: false,
             pretty: (accepted.pretty && !yaml).then(Pretty::default),
+            ready: Bytes::new(),
         };
         match yaml {
             true => Ok(Reply::json(200, accepted, body.collect()?.into())),
