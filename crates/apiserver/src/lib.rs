@@ -33,7 +33,6 @@ mod metrics;
 mod model;
 mod objects;
 mod openapi;
-mod openapi_v2;
 mod plain;
 mod pretty;
 mod protobuf;

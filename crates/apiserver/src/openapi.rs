@@ -1,10 +1,11 @@
 //! `/openapi/v3`: an index with hashes, and a document for each group and version, made when it is first asked for and kept
-//! packed until the catalog changes (KEP-2896).
+//! until the catalog changes (KEP-2896). `/openapi/v2`: one document of everything, as JSON and packed.
+
+mod packed;
 
 use crate::accept::Accepted;
 use crate::catalog::{Catalog, Served};
 use crate::limits::MAX_OPENAPI_DOCUMENTS;
-use crate::openapi_v2;
 use crate::reply::{Payload, Reply};
 use crate::server::ApiServer;
 use crate::stage::Request;
@@ -37,33 +38,16 @@ impl ApiServer {
         accepted: Accepted,
     ) -> Option<Result<Reply, Status>> {
         match path.strip_prefix("/openapi/")? {
-            "v2" => Some(Ok(Reply::value(200, accepted, &self.version_two()))),
+            "v2" => {
+                Some(Ok(self
+                    .openapi_v2(request, "application/json", |v| serde_json::to_vec(v).unwrap_or_default())))
+            }
             "v3" => Some(Ok(Reply::value(200, accepted, &index(&self.catalog())))),
             rest => {
                 let group_version = rest.strip_prefix("v3/")?;
                 Some(self.openapi_document(group_version, request))
             }
         }
-    }
-
-    /// `/openapi/v2` packed, if that is what is asked for.
-    pub(crate) fn packed(&self, request: &Request) -> Option<Reply> {
-        let accept = request.header(ACCEPT);
-        let asked = [openapi_v2::ASKED, openapi_v2::MEDIA].iter().any(|m| accept.contains(m));
-        if request.info.path != "/openapi/v2" || !asked {
-            return None;
-        }
-        let bytes = openapi_v2::packed(&self.version_two());
-        Some(Reply::new(200, openapi_v2::MEDIA, Payload::Bytes(bytes.into())))
-    }
-
-    fn version_two(&self) -> Value {
-        let catalog = self.catalog();
-        let kinds: Vec<&Served> = catalog.list.iter().map(|s| &**s).collect();
-        let (list, custom) = lists(&kinds);
-        let mut document = registry::openapi::document(&list, &custom);
-        let Value::Object(definitions) = document["components"]["schemas"].take() else { return Value::Null };
-        openapi_v2::document(definitions)
     }
 
     fn openapi_document(&self, path: &str, request: &Request) -> Result<Reply, Status> {
@@ -74,15 +58,48 @@ impl ApiServer {
             return Err(Status::no_such_path());
         }
         let hash = hash(kinds.iter().map(|s| &**s));
+        let make = || {
+            let (list, custom) = definitions(kinds.iter().map(|s| &**s));
+            serde_json::to_vec(&registry::openapi::document(&list, &custom)).unwrap_or_default()
+        };
+        Ok(self.openapi_kept(request, path, hash, "application/json", make))
+    }
+
+    fn openapi_v2(&self, request: &Request, media: &'static str, encode: fn(&Value) -> Vec<u8>) -> Reply {
+        let catalog = self.catalog();
+        let all = || catalog.list.iter().map(|s| &**s);
+        let make = || {
+            let (list, custom) = definitions(all());
+            encode(&registry::openapi::v2::document(&list, &custom))
+        };
+        self.openapi_kept(request, media, hash(all()), media, make)
+    }
+
+    /// `/openapi/v2` packed, for clients that take nothing else; none for other requests.
+    pub(crate) fn openapi_packed(&self, request: &Request) -> Option<Reply> {
+        let asked = request.header(ACCEPT);
+        let wanted = request.info.path == "/openapi/v2" && packed::MEDIA.iter().any(|m| asked.contains(m));
+        wanted.then(|| self.openapi_v2(request, packed::ANSWER, packed::document))
+    }
+
+    /// A document as it was last made, or made now; or only word that the client has it.
+    fn openapi_kept(
+        &self,
+        request: &Request,
+        path: &str,
+        hash: String,
+        media: &'static str,
+        make: impl FnOnce() -> Vec<u8>,
+    ) -> Reply {
         let etag = format!("\"{hash}\"");
         if request.header(IF_NONE_MATCH) == etag {
-            return Ok(Reply::new(304, "application/json", Payload::Bytes(Bytes::new())).header(ETAG, &etag));
+            return Reply::new(304, media, Payload::Bytes(Bytes::new())).header(ETAG, &etag);
         }
         let mut known = self.openapi.0.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = match known.get(path) {
             Some((same, bytes)) if *same == hash => bytes.clone(),
             _ => {
-                let bytes = Bytes::from(document(&kinds.iter().map(|s| &**s).collect::<Vec<_>>()));
+                let bytes = Bytes::from(make());
                 if known.len() >= MAX_OPENAPI_DOCUMENTS {
                     known.clear();
                 }
@@ -90,7 +107,7 @@ impl ApiServer {
                 bytes
             }
         };
-        Ok(Reply::new(200, "application/json", Payload::Bytes(bytes)).header(ETAG, &etag))
+        Reply::new(200, media, Payload::Bytes(bytes)).header(ETAG, &etag)
     }
 }
 
@@ -102,15 +119,17 @@ fn split(path: &str) -> Option<(&str, &str)> {
     }
 }
 
-fn document(kinds: &[&Served]) -> Vec<u8> {
-    let (list, custom) = lists(kinds);
-    serde_json::to_vec(&registry::openapi::document(&list, &custom)).unwrap_or_default()
-}
-
-/// The kinds, and the definitions of the custom ones among them.
-fn lists<'a>(kinds: &[&'a Served]) -> (Vec<&'a Kind>, Map<String, Value>) {
-    let definition = |s: &&Served| Some((s.kind.schema.to_string(), s.custom.as_ref()?.openapi.clone()));
-    (kinds.iter().map(|s| &*s.kind).collect(), kinds.iter().filter_map(definition).collect())
+/// Kinds, and the schemas of the custom ones among them.
+fn definitions<'a>(served: impl Iterator<Item = &'a Served>) -> (Vec<&'a Kind>, Map<String, Value>) {
+    let mut custom = Map::new();
+    let list = served.map(|s| {
+        if let Some(own) = &s.custom {
+            custom.insert(s.kind.schema.to_string(), own.openapi.clone());
+            custom.insert(format!("{}List", s.kind.schema), registry::openapi::custom_list(&s.kind));
+        }
+        &*s.kind
+    });
+    (list.collect(), custom)
 }
 
 fn hash<'a>(kinds: impl Iterator<Item = &'a Served>) -> String {

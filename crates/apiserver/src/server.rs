@@ -153,7 +153,7 @@ impl ApiServer {
         let accepted = match Accepted::negotiate(&request.headers, &request.info.query) {
             Ok(accepted) => accepted,
             Err(e) => {
-                let packed = self.packed(request);
+                let packed = self.openapi_packed(request);
                 return packed.unwrap_or_else(|| Reply::failure(&e, Accepted::JSON));
             }
         };

@@ -3,6 +3,9 @@
 //!
 //! Definitions are made by `build.rs`. They stay compressed in the binary; a document is made when it is asked for.
 
+/// `/openapi/v2`.
+pub mod v2;
+
 use crate::kind::{Action, Kind, Subresource, Verbs};
 use flate2::read::ZlibDecoder;
 use serde_json::{Map, Value, json};
@@ -73,6 +76,31 @@ pub fn document(kinds: &[&Kind], custom: &Map<String, Value>) -> Value {
                 "type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header",
             }},
         },
+    })
+}
+
+/// The definition of a custom kind's list; those of built-in kinds are among [`definitions`].
+pub fn custom_list(kind: &Kind) -> Value {
+    let text = json!({"type": "string"});
+    json!({
+        "description": format!("{} is a list of {}", kind.list_kind, kind.kind),
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "apiVersion": text,
+            "kind": text,
+            "items": {
+                "type": "array",
+                "description": format!("List of {}.", kind.resource),
+                "items": {"$ref": format!("{REF}{}", kind.schema)},
+            },
+            "metadata": {
+                "description": "Standard list metadata.",
+                "allOf": [{"$ref": format!("{REF}io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta")}],
+            },
+        },
+        "x-kubernetes-group-version-kind":
+            [{"group": kind.group, "version": kind.version, "kind": kind.list_kind}],
     })
 }
 
