@@ -200,6 +200,7 @@ kinds! {
     storage::v1::CSINode;
     storage::v1::StorageClass;
     storage::v1::VolumeAttachment;
+    storage::v1::VolumeAttributesClass;
 }
 
 /// An object of a kind that is not in [`ALL`], or of which only the metadata matters.

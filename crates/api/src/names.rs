@@ -90,6 +90,7 @@ names! {
     FINALIZER_JOB_TRACKING = "batch.kubernetes.io/job-tracking";
     FINALIZER_PVC_PROTECTION = "kubernetes.io/pvc-protection";
     FINALIZER_PV_PROTECTION = "kubernetes.io/pv-protection";
+    FINALIZER_VAC_PROTECTION = "kubernetes.io/vac-protection";
 
     // Types of secrets, and other words of the API.
     SECRET_SERVICE_ACCOUNT_TOKEN = "kubernetes.io/service-account-token";

@@ -148,6 +148,12 @@ fn plan(view: View<'_>, slot: &Slot, object: &dyn Stored) -> Plan {
     if any(Owner::Solid) || any(Owner::Unknown) {
         return Plan::one(drop_owners(&slot.resource, meta, &stale));
     }
+    if any(Owner::Waiting) && dependents(view, meta.uid()).any(|(_, o)| is_foreground(o.meta())) {
+        // Its owner may wait for one that waits for its own dependents, and that circle ends here.
+        if let Some(write) = hold_no_owner_back(&slot.resource, meta) {
+            return Plan::one(write);
+        }
+    }
     let has_dependents = dependents(view, meta.uid()).next().is_some();
     let propagation = if any(Owner::Waiting) && has_dependents {
         Propagation::Foreground
@@ -216,6 +222,16 @@ fn drop_owners(resource: &Resource, meta: &ObjectMeta, uids: &[&str]) -> Write {
     let patch = json!({"metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version,
         "ownerReferences": if kept.is_empty() { Value::Null } else { json!(kept) }}});
     Write::any(Op::Patch(PatchKind::Merge, ""), resource, meta, patch.to_string().into())
+}
+
+/// Lets the owners go before this object; none where they may already.
+fn hold_no_owner_back(resource: &Resource, meta: &ObjectMeta) -> Option<Write> {
+    let mut owners = meta.owners().to_vec();
+    let blocking = owners.iter_mut().filter(|r| r.block_owner_deletion == Some(true));
+    let count = blocking.map(|r| r.block_owner_deletion = Some(false)).count();
+    let patch = json!({"metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version,
+        "ownerReferences": owners}});
+    (count > 0).then(|| Write::any(Op::Patch(PatchKind::Merge, ""), resource, meta, patch.to_string().into()))
 }
 
 /// Lets go of the dependents, and then of the object.
@@ -361,6 +377,28 @@ mod tests {
                 delete pods x/p
                 event Warning OwnerRefInvalidNamespace Pod/p ownerRef [apps/v1/ReplicaSet, namespace: x, name: web, uid: web-uid] does not exist in namespace "x"
             "#]],
+        );
+    }
+
+    #[test]
+    fn a_circle_of_owners_is_broken() {
+        let owner = |name: &str, of: &str, deleting: bool| {
+            let mut v = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "uid": format!("{name}-uid"),
+                "resourceVersion": "7", "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": of,
+                    "uid": format!("{of}-uid"), "blockOwnerDeletion": true}]}});
+            if deleting {
+                v["metadata"]["deletionTimestamp"] = "2025-12-31T23:00:00Z".into();
+                v["metadata"]["finalizers"] = json!(["foregroundDeletion"]);
+            }
+            v
+        };
+        let scene = Scene::new([owner("a", "c", true), owner("b", "a", true), owner("c", "b", false)]);
+        check(
+            &scene,
+            "x//pods/c",
+            expect![[r#"
+            patch pods x/c {"metadata":{"ownerReferences":[{"apiVersion":"v1","blockOwnerDeletion":false,"kind":"Pod","name":"b","uid":"b-uid"}],"resourceVersion":"7","uid":"c-uid"}}
+        "#]],
         );
     }
 }

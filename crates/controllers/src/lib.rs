@@ -3,6 +3,7 @@
 pub mod certificates;
 mod claim_protection;
 mod claims;
+mod class_protection;
 mod cronjob;
 mod daemonset;
 mod default_class;
@@ -68,6 +69,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Controller>> {
     vec![
         Box::new(certificates::RequestCleaner),
         Box::new(claim_protection::ClaimProtection),
+        Box::new(class_protection::ClassProtection),
         Box::new(cronjob::CronJobs),
         Box::new(daemonset::DaemonSets),
         Box::new(default_class::DefaultClass { enabled: !config.volumes_dir.is_empty() }),

@@ -77,7 +77,9 @@ impl Controller for ResourceQuotas {
 fn key_of_quota(_: View<'_>, change: &Change, keys: &mut Vec<Key>) {
     let spec = |o: &Arc<dyn Stored>| {
         let quota = o.as_any().downcast_ref::<ResourceQuota>();
-        quota.map(|q| (q.metadata.uid.clone(), q.spec.clone()))
+        // Used amounts come from admission; the limits in the status are ours alone.
+        let limits = |q: &ResourceQuota| q.status.as_ref().and_then(|s| s.hard.clone());
+        quota.map(|q| (q.metadata.uid.clone(), q.spec.clone(), limits(q)))
     };
     let Some(new) = &change.new else { return };
     if change.old.as_ref().is_none_or(|old| spec(old) != spec(new)) {
