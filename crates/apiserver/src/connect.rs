@@ -3,11 +3,13 @@
 
 use crate::catalog::Served;
 use crate::codec;
-use crate::proxy::{Target, Tunnel};
+use crate::proxy::{Links, Target, Tunnel, any_certificate};
 use crate::reply::{Payload, Reply};
 use crate::server::{ApiServer, ServerView};
 use crate::stage::Request;
 use admission::Operation;
+use bytes::Bytes;
+use http::header::{HOST, LOCATION, UPGRADE};
 use meta::{Object, Reason, Status};
 use serde_json::Value;
 use std::net::IpAddr;
@@ -25,6 +27,11 @@ impl ApiServer {
     pub(crate) fn connect(&self, request: &Request, served: &Arc<Served>) -> Result<Reply, Status> {
         let info = &request.info;
         self.admit_connect(request, served)?;
+        if let Some(location) = root_of(request) {
+            return Ok(
+                Reply::new(301, "text/plain", Payload::Bytes(Bytes::new())).header(LOCATION, &location)
+            );
+        }
         let tunnel = match (info.resource.as_str(), info.subresource.as_str()) {
             ("nodes", _) => self.node_proxy(request)?,
             ("services", _) => self.service_proxy(request)?,
@@ -95,7 +102,8 @@ impl ApiServer {
         {
             return Err(Status::bad_request("only the kubelet's own port of a node can be reached"));
         }
-        Ok(Tunnel { target, path: rest_path(request), error_is_text: false })
+        let links = Some(links(&target, request));
+        Ok(Tunnel { target, path: rest_path(request), error_is_text: false, links })
     }
 
     /// `log`, `exec`, `attach`, `portforward`: none where there is nothing yet.
@@ -127,7 +135,7 @@ impl ApiServer {
                 format!("/{action}/{place}/{container}{}", query(&stream_options(request)))
             }
         };
-        Ok(Some(Tunnel { target: self.kubelet(node)?, path, error_is_text: true }))
+        Ok(Some(Tunnel { target: self.kubelet(node)?, path, error_is_text: true, links: None }))
     }
 
     fn pod_proxy(&self, request: &Request, served: &Served) -> Result<Tunnel, Status> {
@@ -195,11 +203,33 @@ fn plain(scheme: &str, ip: &str, port: u16, request: &Request) -> Result<Tunnel,
     if parsed.is_loopback() || parsed.is_unspecified() || parsed.is_multicast() || local {
         return Err(refused());
     }
-    if scheme == "https" {
-        return Err(Status::bad_request("https to pods and services is not carried"));
-    }
-    let target = Target { host: ip.to_owned(), port, tls: None };
-    Ok(Tunnel { target, path: rest_path(request), error_is_text: false })
+    let tls = match scheme {
+        "https" => Some(any_certificate().map_err(|e| Status::internal(e.to_string()))?),
+        _ => None,
+    };
+    let target = Target { host: ip.to_owned(), port, tls };
+    let links = Some(links(&target, request));
+    Ok(Tunnel { target, path: rest_path(request), error_is_text: false, links })
+}
+
+/// A request for a proxied server without a path is sent to its root, so that relative links mean what they should
+/// (`proxyRedirectsforRootPath`). Tells where to.
+fn root_of(request: &Request) -> Option<String> {
+    let info = &request.info;
+    let bare = info.subresource == "proxy" && info.rest.is_empty() && !info.path.ends_with('/');
+    let reads = matches!(request.method.as_str(), "GET" | "HEAD") && request.header(UPGRADE).is_empty();
+    (bare && reads).then(|| format!("{}/{}", info.path, query(info.query.pairs())))
+}
+
+fn links(target: &Target, request: &Request) -> Links {
+    let path = request.info.path.trim_end_matches('/');
+    let below: usize = request.info.rest.iter().map(|s| s.len() + 1).sum();
+    let root = path.get(..path.len().saturating_sub(below)).unwrap_or(path);
+    let theirs = match (target.tls.is_some(), target.port) {
+        (true, 443) | (false, 80) => target.host.clone(),
+        (_, port) => format!("{}:{port}", target.host),
+    };
+    Links { root: root.to_owned(), theirs, asked: request.header(HOST).to_owned() }
 }
 
 /// `name`, `name:port`, `scheme:name:port` (`utilnet.SplitSchemeNamePort`).

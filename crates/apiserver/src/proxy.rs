@@ -1,6 +1,13 @@
 //! Carries a request on to a kubelet, a pod or a service, and its answer back. An upgraded connection is spliced byte for
 //! byte; no redirect is followed (CVE-2020-8559), and a failed upgrade leaves no open tunnel (CVE-2018-1002105).
 
+mod html;
+mod links;
+mod unverified;
+
+pub(crate) use links::Links;
+pub(crate) use unverified::any_certificate;
+
 use crate::accept::Accepted;
 use crate::body::{BodyError, ReplyBody};
 use crate::flow::Permit;
@@ -10,7 +17,9 @@ use crate::request::RequestInfo;
 use crate::serve::StopSignal;
 use crate::stage::Request;
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -37,6 +46,8 @@ pub(crate) struct Tunnel {
     pub(crate) path: String,
     /// Errors of the other side are plain text and become a Status.
     pub(crate) error_is_text: bool,
+    /// How links of the answer are turned; none where the other side serves no pages.
+    pub(crate) links: Option<Links>,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -106,6 +117,14 @@ async fn try_carry(
     *out.method_mut() = request.method.clone();
     *out.uri_mut() = tunnel.path.parse().map_err(|_| Status::bad_request("the path can't be carried on"))?;
     *out.headers_mut() = onward(&request.headers, &tunnel.target, upgrading);
+    if let Some(links) = &tunnel.links {
+        // A page that came compressed couldn't be read.
+        out.headers_mut().remove(ACCEPT_ENCODING);
+        let path = tunnel.path.split('?').next().unwrap_or_default();
+        if let Ok(uri) = HeaderValue::from_str(&format!("{}{path}", links.root)) {
+            out.headers_mut().insert(HeaderName::from_static("x-forwarded-uri"), uri);
+        }
+    }
     sender.send_request(out).await.map_err(|e| broken(&e))
 }
 
@@ -183,13 +202,25 @@ fn splice(
 /// Bytes of an error's text that are looked at.
 const MAX_ERROR_TEXT: usize = 64 * 1024;
 
+/// Bytes of a page whose links are turned.
+const MAX_PAGE: usize = 16 << 20;
+
+async fn turned(links: &Links, body: Incoming) -> Result<Bytes, String> {
+    let page =
+        http_body_util::Limited::new(body, MAX_PAGE).collect().await.map_err(|e| e.to_string())?.to_bytes();
+    Ok(match std::str::from_utf8(&page) {
+        Ok(text) => links.turn_page(text).into(),
+        Err(_) => page,
+    })
+}
+
 async fn hand_back(
     tunnel: &Tunnel,
     answer: Response<Incoming>,
     permit: Option<Permit>,
 ) -> Response<ReplyBody> {
     let (parts, body) = answer.into_parts();
-    if parts.status.is_redirection() && tunnel.target.tls.is_some() {
+    if parts.status.is_redirection() && tunnel.links.is_none() {
         return failed(&unavailable(tunnel, "it answered with a redirect, which is not followed"), permit);
     }
     let is_json = parts
@@ -201,10 +232,20 @@ async fn hand_back(
         let text = text.map(|t| String::from_utf8_lossy(&t.to_bytes()).trim().to_owned()).unwrap_or_default();
         return failed(&refused(parts.status, text), permit);
     }
-    let body = body.map_err(|e| BodyError(e.to_string())).boxed_unsync();
-    let mut response = Response::new(ReplyBody::foreign(body, permit));
+    let mut headers = parts.headers;
+    let body = match &tunnel.links {
+        Some(links) if Links::is_page(&headers) => match turned(links, body).await {
+            Ok(page) => ReplyBody::bytes(page, permit),
+            Err(why) => return failed(&unavailable(tunnel, why), permit),
+        },
+        _ => ReplyBody::foreign(body.map_err(|e| BodyError(e.to_string())).boxed_unsync(), permit),
+    };
+    if let Some(links) = &tunnel.links {
+        links.turn_headers(&mut headers);
+    }
+    let mut response = Response::new(body);
     *response.status_mut() = parts.status;
-    *response.headers_mut() = parts.headers;
+    *response.headers_mut() = headers;
     for name in hop_by_hop() {
         response.headers_mut().remove(name);
     }
