@@ -42,6 +42,15 @@ impl Accepted {
 
     /// Picks the first range of the `Accept` header that can be served.
     pub(crate) fn negotiate(headers: &HeaderMap, query: &Query) -> Result<Self, Status> {
+        Self::pick(headers, query, |_| true)
+    }
+
+    /// The same for what can only be told whole, as the answers of reviews.
+    pub(crate) fn negotiate_whole(headers: &HeaderMap, query: &Query) -> Result<Self, Status> {
+        Self::pick(headers, query, |shape| shape == Shape::Whole)
+    }
+
+    fn pick(headers: &HeaderMap, query: &Query, can: impl Fn(Shape) -> bool) -> Result<Self, Status> {
         let mut ranges: Vec<(f32, &str)> = headers
             .get_all(ACCEPT)
             .iter()
@@ -55,7 +64,7 @@ impl Accepted {
         if ranges.is_empty() {
             return Ok(Self { pretty, ..Self::JSON });
         }
-        let found = ranges.iter().find_map(|(_, range)| read_range(range));
+        let found = ranges.iter().filter_map(|(_, range)| read_range(range)).find(|(_, shape)| can(*shape));
         let (encoding, shape) = found.ok_or_else(not_acceptable)?;
         Ok(Self { encoding, shape, pretty })
     }
@@ -204,5 +213,16 @@ mod tests {
             "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json",
             expect![[r#"Json Discovery("v2")"#]],
         );
+    }
+
+    #[test]
+    fn an_answer_has_no_table() {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, "application/json;as=Table;v=v1;g=meta.k8s.io".parse().unwrap());
+        let code =
+            |headers: &HeaderMap| Accepted::negotiate_whole(headers, &Query::default()).map_err(|s| s.code);
+        assert_eq!(code(&headers), Err(406));
+        headers.append(ACCEPT, "application/json".parse().unwrap());
+        assert_eq!(code(&headers), Ok(Accepted::JSON));
     }
 }

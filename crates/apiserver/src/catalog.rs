@@ -27,9 +27,21 @@ pub(crate) struct Custom {
     pub(crate) openapi: serde_json::Value,
     /// The definition is being deleted: nothing new is created.
     pub(crate) terminating: bool,
+    /// The revision since which objects are written by this schema; older ones are defaulted and pruned when read.
+    pub(crate) since: u64,
 }
 
 impl Served {
+    /// Whether an object of this revision was written by a schema that has changed since.
+    pub(crate) fn is_outdated(&self, revision: u64) -> bool {
+        self.custom.as_ref().is_some_and(|c| revision < c.since)
+    }
+
+    /// Whether the stored bytes of this revision are what is served.
+    pub(crate) fn is_served_as_stored(&self, revision: u64) -> bool {
+        self.kind.served_as_stored() && !self.is_outdated(revision)
+    }
+
     /// Group and kind as errors of validation name it.
     pub(crate) fn group_kind(&self) -> GroupKind {
         self.kind.group_kind()

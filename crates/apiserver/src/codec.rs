@@ -61,12 +61,21 @@ pub(crate) fn to_bytes(object: &Object) -> Result<Bytes, Status> {
 pub(crate) fn decode(served: &Served, entry: &Entry) -> Result<Object, Status> {
     let mut object = Object::from_slice(&entry.bytes).map_err(Status::internal)?;
     served.kind.from_stored(&mut object);
-    Ok(object)
+    match &served.model {
+        Some(model) if served.is_outdated(entry.revision) => {
+            let mut value = object.into_value();
+            // What has the wrong type by now stays: a reader can't mend it, and must see it to.
+            let _ = model.prune(&mut value);
+            model.default(&mut value);
+            Object::from_value(value).map_err(Status::internal)
+        }
+        _ => Ok(object),
+    }
 }
 
 /// The stored object's bytes as `served` shows it: the stored ones, unless they are of another version.
 pub(crate) fn served_bytes(served: &Served, entry: &Entry) -> Result<Bytes, Status> {
-    match served.kind.served_as_stored() {
+    match served.is_served_as_stored(entry.revision) {
         true => Ok(entry.bytes.clone()),
         false => to_bytes(&decode(served, entry)?),
     }

@@ -25,15 +25,20 @@ pub(crate) struct Definitions(BTreeMap<Box<str>, Definition>);
 
 struct Definition {
     revision: u64,
+    generation: i64,
+    /// The revision by which this generation was there.
+    since: u64,
     kinds: Vec<Served>,
     ending: bool,
 }
 
 impl Definition {
-    fn read(entry: &Entry) -> Option<Self> {
+    fn read(entry: &Entry, before: Option<&Self>) -> Option<Self> {
         let object = Object::from_slice(&entry.bytes).ok()?;
-        let kinds = if is_true(&object, "Established") { kinds(&object) } else { Vec::new() };
-        Some(Self { revision: entry.revision, kinds, ending: object.metadata.is_deleting() })
+        let (revision, generation) = (entry.revision, object.metadata.generation);
+        let since = before.filter(|d| d.generation == generation).map_or(revision, |d| d.since);
+        let kinds = if is_true(&object, "Established") { kinds(&object, since) } else { Vec::new() };
+        Some(Self { revision, generation, since, kinds, ending: object.metadata.is_deleting() })
     }
 }
 
@@ -45,8 +50,11 @@ impl ApiServer {
         let mut known = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
         let mut fresh = Definitions::default();
         for entry in entries {
-            let read = known.0.remove(&entry.key).filter(|d| d.revision == entry.revision);
-            if let Some(definition) = read.or_else(|| Definition::read(&entry)) {
+            let read = match known.0.remove(&entry.key) {
+                Some(same) if same.revision == entry.revision => Some(same),
+                before => Definition::read(&entry, before.as_ref()),
+            };
+            if let Some(definition) = read {
                 fresh.0.insert(entry.key.clone(), definition);
             }
         }
@@ -69,7 +77,8 @@ impl ApiServer {
         fill_in_names(new);
         let taken = self.taken_names(new);
         let now = Time::new(self.clock.now());
-        let before = old.and_then(|o| o.body.get("status").cloned());
+        // A write of the whole was given the old status by now; one of the status brings its own.
+        let before = old.and_then(|_| new.body.get("status").cloned());
         let mut status = before.unwrap_or_else(|| json!({"conditions": []}));
         let accepted = taken.is_empty();
         if accepted {
@@ -148,7 +157,7 @@ impl ApiServer {
 
     /// Deletes a definition's objects, as many as one turn takes; whether none is left.
     async fn clear(&self, definition: &Object) -> bool {
-        let found = kinds(definition);
+        let found = kinds(definition, 0);
         let Some(served) = found.first() else { return true };
         let Some(prefix) = served.kind.key_prefix() else { return true };
         let Ok(listing) = self.store.list(&prefix, None, None, MAX_FINISHED) else { return false };
@@ -238,14 +247,14 @@ fn stored_version(definition: &Object) -> &str {
 }
 
 /// The kinds of a definition, one for each served version, the preferred one first.
-fn kinds(definition: &Object) -> Vec<Served> {
+fn kinds(definition: &Object, since: u64) -> Vec<Served> {
     let mut all: Vec<&Value> = versions(definition).iter().take(MAX_CRD_VERSIONS).collect();
     all.retain(|v| v["served"] == true);
     all.sort_by_key(|v| std::cmp::Reverse(version_order(v["name"].as_str().unwrap_or_default())));
-    all.into_iter().map(|v| served(definition, v)).collect()
+    all.into_iter().map(|v| served(definition, v, since)).collect()
 }
 
-fn served(definition: &Object, version: &Value) -> Served {
+fn served(definition: &Object, version: &Value, since: u64) -> Served {
     let schema = &version["schema"]["openAPIV3Schema"];
     let mut kind = kind(definition, version);
     kind.deprecated = (version["deprecated"] == true).then(|| {
@@ -256,6 +265,7 @@ fn served(definition: &Object, version: &Value) -> Served {
         crd: definition.metadata.name.clone(),
         openapi: openapi(&kind, schema),
         terminating: definition.metadata.is_deleting(),
+        since,
     };
     Served { kind: Arc::new(kind), model: Model::custom(schema), custom: Some(Arc::new(custom)) }
 }
@@ -265,10 +275,12 @@ fn openapi(kind: &Kind, schema: &Value) -> Value {
     let mut v = if schema.is_object() { schema.clone() } else { json!({"type": "object"}) };
     v["x-kubernetes-group-version-kind"] =
         json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]);
-    let text = json!({"type": "string"});
+    let text = |what: &str| json!({"type": "string", "description": what});
+    let version = text("APIVersion defines the versioned schema of this representation of an object.");
+    let name = text("Kind is a string value representing the REST resource this object represents.");
     let metadata = json!({"description": "Standard object's metadata.",
         "allOf": [{"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}]});
-    for (name, property) in [("apiVersion", &text), ("kind", &text), ("metadata", &metadata)] {
+    for (name, property) in [("apiVersion", &version), ("kind", &name), ("metadata", &metadata)] {
         v["properties"][name] = property.clone();
     }
     v

@@ -79,6 +79,10 @@ impl Form {
         Self { api_version: kind.api_version(), kind: kind.kind.to_string(), model: served.model.clone() }
     }
 
+    fn is_custom(&self) -> bool {
+        self.model.as_ref().is_none_or(|m| m.is_custom())
+    }
+
     /// A built-in type by its definition's name.
     pub(crate) fn named(api_version: &str, kind: &str, definition: &str) -> Self {
         let (api_version, kind) = (api_version.to_owned(), kind.to_owned());
@@ -160,10 +164,12 @@ fn package(group: &str) -> &str {
 impl Writing<'_> {
     /// The object in a body, with unknown fields gone and its faults reported.
     pub(crate) fn decode(&mut self, body: &[u8], form: &Form) -> Result<Object, Status> {
-        let Decoded { value, mut strict } = parse(&self.request.headers, body, &form.kind)?;
+        let Decoded { value, strict: twice } = parse(&self.request.headers, body, &form.kind)?;
         let (object, unknown) = form.read(value)?;
-        strict.extend(unknown);
-        self.strict(strict, form)?;
+        // Upstream reads typed JSON in one pass, all else first as a document.
+        let typed = !form.is_custom() && body_type(&self.request.headers)? == BodyType::Json;
+        let faults = if typed { [unknown, twice] } else { [twice, unknown] };
+        self.strict(faults.concat(), form)?;
         Ok(object)
     }
 }

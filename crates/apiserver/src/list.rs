@@ -80,11 +80,11 @@ impl ListBody {
 
     /// The size of what is still to come, where it is known without making it.
     pub(crate) fn exact_size(&self) -> Option<u64> {
-        let plain = self.render.shape == Shape::Whole && self.render.served.kind.served_as_stored();
-        if !plain || self.pretty.is_some() {
+        let (served, items) = (&self.render.served, self.entries.as_slice());
+        let plain = self.render.shape == Shape::Whole && served.kind.served_as_stored();
+        if !plain || self.pretty.is_some() || items.iter().any(|e| served.is_outdated(e.revision)) {
             return None;
         }
-        let items = self.entries.as_slice();
         let bytes: usize = items.iter().map(|e| e.bytes.len()).sum();
         let commas = (items.len() + usize::from(self.comma)).saturating_sub(1);
         let ends = self.head.as_ref().map_or(0, Vec::len) + self.tail.map_or(0, <[u8]>::len);

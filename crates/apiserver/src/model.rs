@@ -40,6 +40,11 @@ impl Model {
         Some(Arc::new(Self { schema: Schema::from_custom(openapi, &metadata), custom: true }))
     }
 
+    /// Whether this is the schema of a custom kind.
+    pub(crate) fn is_custom(&self) -> bool {
+        self.custom
+    }
+
     /// Takes unknown fields away, and names them: `unknown field "spec.foo"`. The error is about a wrong type.
     pub(crate) fn prune(&self, value: &mut Value) -> Result<Vec<String>, String> {
         if self.custom {

@@ -33,6 +33,8 @@ enum Type {
     /// A list of texts in a message of its own.
     Wrapped,
     Message(&'static str),
+    /// The value of one field of a message, which stands for all of it.
+    Choice(Box<Type>),
     List(Box<Type>),
     Map(Box<Type>),
 }
@@ -74,6 +76,9 @@ fn read_type(text: &'static str) -> Type {
     }
     if let Some(item) = text.strip_prefix("{}") {
         return Type::Map(Box::new(read_type(item)));
+    }
+    if let Some(item) = text.strip_prefix('|') {
+        return Type::Choice(Box::new(read_type(item)));
     }
     match text {
         "s" => Type::Text,
@@ -295,8 +300,16 @@ fn scalar(ty: &Type, wire: Wire<'_>, package: &str, depth: usize) -> Outcome<Val
             let full = if name.starts_with('.') { format!("{package}{name}") } else { (*name).to_owned() };
             Value::Object(message(&full, b, depth + 1)?)
         }
+        (Type::Choice(ty), wire) => chosen(scalar(ty, wire, package, depth)?),
         _ => return Err("a field has the wrong wireType".to_owned()),
     })
+}
+
+/// Go's `JSONSchemaPropsOr...` types: a schema, or something simpler in its place.
+fn chosen(v: Value) -> Value {
+    let Value::Object(mut fields) = v else { return v };
+    let schema = fields.remove("schema");
+    schema.or_else(|| fields.into_iter().next().map(|(_, v)| v)).unwrap_or_default()
 }
 
 /// The number in field `wanted` of a small message; 0 where it is absent.
@@ -399,6 +412,26 @@ mod tests {
     }
 
     #[test]
+    fn a_schema_or_something_simpler() {
+        let typed = field(5, b"object");
+        // Numbers above 15 take two bytes.
+        let high = |number: u8, bytes: &[u8]| {
+            [&[number << 3 | 0x82, 1, u8::try_from(bytes.len()).unwrap()][..], bytes].concat()
+        };
+        let items = high(24, &field(1, &typed));
+        let open = high(30, &[1 << 3, 1]);
+        let closed = high(30, &[&[1 << 3, 0][..], &field(2, &typed)].concat());
+        for (raw, expected) in [
+            (items, r#"{"items":{"type":"object"}}"#),
+            (open, r#"{"additionalProperties":true}"#),
+            (closed, r#"{"additionalProperties":{"type":"object"}}"#),
+        ] {
+            let v = message("apiextensions/v1.JSONSchemaProps", &raw, 0).unwrap();
+            assert_eq!(Value::Object(v).to_string(), expected);
+        }
+    }
+
+    #[test]
     fn hostile_bytes_are_refused() {
         for bytes in [
             &b"{}"[..],
@@ -420,7 +453,7 @@ mod tests {
             let package = name.split('.').next().unwrap();
             for field in fields.values() {
                 let mut ty = &field.ty;
-                while let Type::List(item) | Type::Map(item) = ty {
+                while let Type::List(item) | Type::Map(item) | Type::Choice(item) = ty {
                     ty = item;
                 }
                 if let Type::Message(m) = ty {

@@ -47,7 +47,7 @@ impl Render {
         match self.shape {
             Shape::Table(version) => append(out, &self.row(entry, version)?),
             Shape::Partial(version) => codec::partial(entry, version, out),
-            _ if self.served.kind.served_as_stored() => {
+            _ if self.served.is_served_as_stored(entry.revision) => {
                 out.extend_from_slice(&entry.bytes);
                 Ok(())
             }

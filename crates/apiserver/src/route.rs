@@ -51,6 +51,7 @@ impl ApiServer {
             }
             "watch" => self.watch(request, &served, accepted).map(|r| r.warn(&warning)),
             "create" if served.kind.stored.is_none() => {
+                let accepted = Accepted::negotiate_whole(&request.headers, &info.query)?;
                 self.answer_only(request, &served, accepted, &body).await
             }
             "create" => Writing::new(self, request, &served, accepted, "CreateOptions")?.create(&body).await,
@@ -99,7 +100,9 @@ impl ApiServer {
     ) -> Result<Reply, Status> {
         let info = &request.info;
         let sub = served.kind.subresource(&info.subresource).ok_or_else(Status::no_such_path)?;
-        if !sub.verbs.words().any(|v| v == info.verb) {
+        // OPTIONS has no verb, and goes to whom it is for.
+        let carried = info.subresource == "proxy" && request.method == http::Method::OPTIONS;
+        if !carried && !sub.verbs.words().any(|v| v == info.verb) {
             return Err(not_allowed());
         }
         let Some(part) = Part::of(&sub.action) else {
@@ -128,7 +131,8 @@ impl ApiServer {
         }
         let key = served.kind.key(&info.namespace, &info.name).ok_or_else(Status::no_such_path)?;
         let entry = self.store.get(&key).ok_or_else(|| served.not_found(&info.name))?;
-        let plain = accepted.shape == crate::accept::Shape::Whole && served.kind.served_as_stored();
+        let plain =
+            accepted.shape == crate::accept::Shape::Whole && served.is_served_as_stored(entry.revision);
         if plain {
             return Ok(Reply::json(200, accepted, entry.bytes.clone()));
         }

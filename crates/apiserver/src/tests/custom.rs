@@ -65,3 +65,38 @@ fn a_custom_resource_from_definition_to_end() {
         ]],
     );
 }
+
+#[test]
+fn a_changed_schema_holds_for_what_is_stored() {
+    let w = World::new();
+    w.ok(&format!("POST {CRDS}\n\n{DEFINITION}"));
+    w.ok(&format!("POST {CARS}\n\n{{\"metadata\":{{\"name\":\"a\"}},\"spec\":{{\"color\":\"red\"}}}}"));
+    let properties = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+    w.ok(&format!(
+        r#"PATCH {CRDS}/cars.example.com
+Content-Type: application/json-patch+json
+
+[{{"op":"add","path":"{properties}/doors","value":{{"type":"integer","default":2}}}},{{"op":"remove","path":"{properties}/wheels"}}]"#
+    ));
+    let spec = serde_json::json!({"color": "red", "doors": 2});
+    assert_eq!(w.ok(&format!("GET {CARS}/a"))["spec"], spec);
+    assert_eq!(w.ok(&format!("GET {CARS}"))["items"][0]["spec"], spec);
+    let v = w.ok(&format!(
+        "PATCH {CRDS}/cars.example.com/status\nContent-Type: application/json-patch+json\n\n\
+         [{{\"op\":\"add\",\"path\":\"/status/conditions/-\",\"value\":{{\"type\":\"Mine\",\"status\":\"True\"}}}}]"
+    ));
+    assert_eq!(v["status"]["conditions"][2]["type"], "Mine", "{v}");
+}
+
+#[test]
+fn custom_kinds_are_published_in_both_forms() {
+    let w = World::new();
+    w.ok(&format!("POST {CRDS}\n\n{DEFINITION}"));
+    let v = w.ok("GET /openapi/v2");
+    let spec = &v["definitions"]["com.example.v1.Car"]["properties"]["spec"];
+    assert_eq!(spec["properties"]["wheels"]["default"], 4, "{spec}");
+    assert_eq!(v["definitions"]["com.example.v1beta1.Car"]["type"], "object");
+    assert!(v["definitions"]["com.example.v1beta1.Car"].get("properties").is_none());
+    let items = &v["definitions"]["com.example.v1.CarList"]["properties"]["items"]["items"];
+    assert_eq!(items["$ref"], "#/definitions/com.example.v1.Car");
+}
