@@ -32,6 +32,8 @@ pub(super) fn kind() -> Kind {
         .field_or("regarding.fieldPath", "involvedObject.fieldPath", "")
         .field("reason")
         .field_or("reportingController", "reportingComponent", "")
+        // For the core group's selectors: the columns are those of one stored object.
+        .field_or("source", "source.component|reportingComponent", "")
         .field("type")
         .strategy(&STRATEGY)
 }
