@@ -49,10 +49,18 @@ pub(crate) struct Door {
 }
 
 impl Node {
+    /// What the Node object tells: a loopback address would mean nothing to pods, and be no endpoint of a service.
+    pub(crate) fn internal_ip(&self) -> Ipv4Addr {
+        if self.address.is_loopback() { self.ranges.host() } else { self.address }
+    }
+
     /// How the service proxy is set up.
     pub(crate) fn proxy(&self) -> proxy::Config {
         let (service_network, service_bits) = self.ranges.service_network();
-        let node_ports = if self.address.is_loopback() { "127.0.0.0/8" } else { "0.0.0.0/0" };
+        let node_ports = match self.address.is_loopback() {
+            true => vec!["127.0.0.0/8".to_owned(), self.ranges.host().to_string()],
+            false => vec!["0.0.0.0/0".to_owned()],
+        };
         proxy::Config {
             node: self.name.clone(),
             table: Table {
@@ -61,7 +69,7 @@ impl Node {
                 dns: self.ranges.dns(),
                 host: self.ranges.host(),
                 bridge: runtime_process::bridge(&self.dir),
-                node_port_addresses: vec![node_ports.into()],
+                node_port_addresses: node_ports,
             },
             interface: format!("ics-{}", self.dir.id()),
             service_network,
@@ -149,7 +157,7 @@ impl Node {
 
     fn kubelet(&self, serving: watch::Receiver<Option<ServerTls>>) -> kubelet::Config {
         let mut config = kubelet::Config::new(&self.name, self.dir.kubelet());
-        config.node_ip = IpAddr::V4(self.address);
+        config.node_ip = IpAddr::V4(self.internal_ip());
         config.bind_ip = config.node_ip;
         config.port = self.kubelet_port();
         config.pod_logs = self.dir.pod_logs();

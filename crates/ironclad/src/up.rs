@@ -107,7 +107,7 @@ async fn serve(settings: &Settings, held: Held, started: Instant) -> Result<()> 
     let begin = async {
         if settings.node {
             let node = node(settings, &cluster)?;
-            node.start(plane.door(&node.name, node.address)?, stopping.clone()).await?;
+            node.start(plane.door(&node.name, node.internal_ip())?, stopping.clone()).await?;
         }
         wait_ready(settings, &plane).await?;
         println!("ready in {} ms", since_exec(started).as_millis());

@@ -182,14 +182,14 @@ fn serving(
     ca: String,
     client: Client,
 ) -> Result<watch::Receiver<Option<ServerTls>>> {
-    let credential = Credential::serving(&dir.pki(), &node.name, node.address);
+    let credential = Credential::serving(&dir.pki(), &node.name, node.internal_ip());
     let tls = move |pem: &str| {
         Some(ServerTls { cert_pem: pem.to_owned(), key_pem: pem.to_owned(), client_ca_pem: ca.clone() })
     };
     // One for another address is of no use any more.
-    let kept = credential.kept()?.filter(|pem| auth::pki::serves(pem, node.address.into()));
+    let kept = credential.kept()?.filter(|pem| auth::pki::serves(pem, node.internal_ip().into()));
     let (sender, receiver) = watch::channel(kept.as_deref().and_then(&tls));
-    let (name, address) = (node.name.clone(), node.address);
+    let (name, address) = (node.name.clone(), node.internal_ip());
     tokio::spawn(async move {
         let current = match kept {
             Some(pem) => pem,
