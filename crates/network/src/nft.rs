@@ -5,8 +5,8 @@
 //! there are as many as there are different counts. A change of one service is the change of its elements, and every
 //! change is one transaction of the kernel.
 //!
-//! The maps are declared with `tcp dport` and used with `th dport`: both are the same two bytes, but nft 1.0 cannot read
-//! back a map that was declared with `th`.
+//! The maps of endpoints are declared with `tcp dport`, `udp dport` and so on, one for each protocol, and used with
+//! `th dport`: both are the same two bytes, but nft 1.0 cannot read back a map that was declared with `th`.
 
 use crate::rules::{Backends, Frontend, RuleSet};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,13 +55,13 @@ impl Table {
     fn skeleton(&self) -> String {
         let Self { service_cidr, dns, host, bridge, .. } = self;
         let node_ports = self.node_port_addresses.join(", ");
+        let service_endpoints = endpoint_maps("service", "ip daddr . meta l4proto");
+        let node_port_endpoints = endpoint_maps("node_port", "meta l4proto");
         format!(
             "\
 \tmap services {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
-\tmap service_endpoints {{ typeof ip daddr . meta l4proto . tcp dport . numgen random mod 65536 : ip daddr . tcp dport; }}
-\tmap node_ports {{ type inet_proto . inet_service : verdict; }}
-\tmap node_port_endpoints {{ typeof meta l4proto . tcp dport . numgen random mod 65536 : ip daddr . tcp dport; }}
-\tset hairpin {{ type ipv4_addr . ipv4_addr; }}
+{service_endpoints}\tmap node_ports {{ type inet_proto . inet_service : verdict; }}
+{node_port_endpoints}\tset hairpin {{ type ipv4_addr . ipv4_addr; }}
 \tset node_port_addresses {{ type ipv4_addr; flags interval; elements = {{ {node_ports} }} }}
 \tchain translate {{
 \t\tip daddr . meta l4proto . th dport vmap @services
@@ -102,7 +102,8 @@ impl Table {
         let each = backends.targets.iter().enumerate();
         let list: Vec<String> =
             each.map(|(i, t)| format!("{key} . {i} : {} . {}", t.ip(), t.port())).collect();
-        let _ = writeln!(out, "{verb} element ip {name} {map}_endpoints {{ {} }}", list.join(", "));
+        let (protocol, list) = (frontend.protocol.as_str(), list.join(", "));
+        let _ = writeln!(out, "{verb} element ip {name} {map}_endpoints_{protocol} {{ {list} }}");
     }
 }
 
@@ -200,10 +201,24 @@ fn chains(count: Count) -> String {
     let draw =
         if count.affinity { format!("jhash ip saddr mod {n}") } else { format!("numgen random mod {n}") };
     let (key, map) = match count.node_port {
-        true => ("meta l4proto . th dport", "node_port_endpoints"),
-        false => ("ip daddr . meta l4proto . th dport", "service_endpoints"),
+        true => ("meta l4proto", "node_port"),
+        false => ("ip daddr . meta l4proto", "service"),
     };
-    format!("\tchain {} {{ dnat ip to {key} . {draw} map @{map}; }}\n", count.chain())
+    let rule = |p: &str| format!("dnat ip to {key} . th dport . {draw} map @{map}_endpoints_{p};");
+    format!("\tchain {} {{ {} }}\n", count.chain(), PROTOCOLS.map(rule).join(" "))
+}
+
+/// Protocols whose ports are translated. Each has maps of its own: what is declared with one protocol's ports, as nft
+/// 1.0 needs it, matches no other protocol.
+const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
+
+fn endpoint_maps(name: &str, key: &str) -> String {
+    let map = |p: &str| {
+        format!(
+            "\tmap {name}_endpoints_{p} {{ typeof {key} . {p} dport . numgen random mod 65536 : ip daddr . {p} dport; }}\n"
+        )
+    };
+    PROTOCOLS.map(map).concat()
 }
 
 #[cfg(test)]
@@ -245,12 +260,12 @@ mod tests {
         programmed.replace(&table(), &old);
         expect![[r#"
             table ip t {
-            	chain service_2 { dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 2 map @service_endpoints; }
+            	chain service_2 { dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 2 map @service_endpoints_tcp; dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 2 map @service_endpoints_udp; dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 2 map @service_endpoints_sctp; }
             }
             delete element ip t services { 10.0.0.1 . tcp . 80 : goto service_1 }
-            delete element ip t service_endpoints { 10.0.0.1 . tcp . 80 . 0 : 10.1.0.1 . 8080 }
+            delete element ip t service_endpoints_tcp { 10.0.0.1 . tcp . 80 . 0 : 10.1.0.1 . 8080 }
             add element ip t services { 10.0.0.1 . tcp . 80 : goto service_2 }
-            add element ip t service_endpoints { 10.0.0.1 . tcp . 80 . 0 : 10.1.0.1 . 8080, 10.0.0.1 . tcp . 80 . 1 : 10.1.0.2 . 8080 }
+            add element ip t service_endpoints_tcp { 10.0.0.1 . tcp . 80 . 0 : 10.1.0.1 . 8080, 10.0.0.1 . tcp . 80 . 1 : 10.1.0.2 . 8080 }
             add element ip t hairpin { 10.1.0.2 . 10.1.0.2 }
         "#]]
         .assert_eq(&programmed.change(&table(), &old, &new));
