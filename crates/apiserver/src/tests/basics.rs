@@ -85,12 +85,12 @@ fn names_are_generated_and_namespaces_must_fit() {
 fn unknown_fields_are_warned_of_or_refused() {
     let w = World::new();
     let body = r#"{"metadata":{"name":"a","foo":1},"data":{"k":"v"},"bar":{},"data":{"l":"m"}}"#;
-    w.fails(&format!("POST {CM}?fieldValidation=Strict\n\n{body}"), expect![[r#"400 BadRequest: ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: duplicate field "data", unknown field "bar", unknown field "metadata.foo""#]]);
+    w.fails(&format!("POST {CM}?fieldValidation=Strict\n\n{body}"), expect![[r#"400 BadRequest: ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: unknown field "bar", unknown field "metadata.foo", duplicate field "data""#]]);
     w.check(&format!("POST {CM}?dryRun=All\n\n{body}"), expect![[r#"
         201
-        299 - "duplicate field \"data\""
         299 - "unknown field \"bar\""
         299 - "unknown field \"metadata.foo\""
+        299 - "duplicate field \"data\""
         {"apiVersion":"v1","data":{"l":"m"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","uid":"UID"}}"#]]);
     w.check(&format!("POST {CM}?dryRun=All&fieldValidation=Ignore\n\n{body}"), expect![[r#"
         201
