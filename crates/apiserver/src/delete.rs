@@ -102,7 +102,8 @@ impl DeleteOptions {
         })
     }
 
-    fn check(&self, kind: &registry::Kind, object: &Object) -> Result<(), Status> {
+    /// Refuses an object that isn't the one the preconditions name.
+    pub(crate) fn check(&self, kind: &registry::Kind, object: &Object) -> Result<(), Status> {
         let m = &object.metadata;
         let conflict = |why: String| Err(Status::conflict(&kind.group, &kind.kind, &m.name, &why));
         if let Some(uid) = self.uid.as_ref().filter(|u| **u != m.uid) {
@@ -118,6 +119,13 @@ impl DeleteOptions {
             ));
         }
         Ok(())
+    }
+
+    /// The server itself has changed the object since the preconditions were checked.
+    pub(crate) fn follow(&mut self, revision: u64) {
+        if let Some(wanted) = &mut self.resource_version {
+            *wanted = revision.to_string();
+        }
     }
 
     /// The finalizers that the garbage collector shall find (`deletionFinalizersForGarbageCollection`).

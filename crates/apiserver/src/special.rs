@@ -122,15 +122,34 @@ impl Writing<'_> {
             return Err(Status::bad_request("name in URL does not match name in Eviction object"));
         }
         let wanted = eviction.body.get("deleteOptions").cloned().unwrap_or(json!({}));
-        let options = DeleteOptions::from_value(&wanted)?;
+        let mut options = DeleteOptions::from_value(&wanted)?;
         self.options.dry_run |= options.dry_run;
         let pod = self.existing(&name)?;
         self.admit(Operation::Create, Some(&eviction), None)?;
         if !goes_freely(&pod) {
             self.charge_budget(&pod).await?;
         }
+        if !self.options.dry_run {
+            self.tell_of_disruption(&name, &mut options).await?;
+        }
         self.delete_one(&name, &options).await?;
         Ok(created(self.accepted, &self.warnings))
+    }
+
+    /// Says on the pod that it goes because somebody evicts it: a Job's failure policy asks for that
+    /// (`addConditionAndDeletePod`, KEP-3329).
+    async fn tell_of_disruption(&self, name: &str, options: &mut DeleteOptions) -> Result<(), Status> {
+        let key =
+            self.served.kind.key(&self.request.info.namespace, name).ok_or_else(Status::no_such_path)?;
+        let now = Time::new(self.now);
+        let told = self.server.modify(&self.served, &key, name, |pod| {
+            options.check(&self.served.kind, pod)?;
+            disrupted(pod, now);
+            Ok(())
+        });
+        let revision = told.await?.revision;
+        options.follow(revision);
+        Ok(())
     }
 
     /// Takes one disruption out of the pod's budget, or refuses.
@@ -197,6 +216,20 @@ fn assign(pod: &mut Object, binding: &Object, node: &str, now: Time) -> Result<(
 /// Pods that run nowhere, or are going already, need no budget.
 fn goes_freely(pod: &Object) -> bool {
     matches!(pod.str(&["status", "phase"]), "Succeeded" | "Failed" | "Pending") || pod.metadata.is_deleting()
+}
+
+/// Sets the condition DisruptionTarget, whoever else may have set it before.
+fn disrupted(pod: &mut Object, now: Time) {
+    let have = pod.get(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    let (before, mut conditions): (Vec<Value>, Vec<Value>) =
+        have.into_iter().partition(|c| c["type"] == "DisruptionTarget");
+    let since = before.iter().find(|c| c["status"] == "True").map(|c| c["lastTransitionTime"].clone());
+    conditions.push(json!({
+        "type": "DisruptionTarget", "status": "True",
+        "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
+        "lastProbeTime": null, "lastTransitionTime": since.unwrap_or_else(|| now.to_string().into()),
+    }));
+    pod.set(&["status", "conditions"], conditions.into());
 }
 
 fn covers(budget: &Object, pod: &Object) -> bool {

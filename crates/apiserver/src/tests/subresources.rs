@@ -63,6 +63,11 @@ fn evictions_heed_budgets() {
     );
     let v = w.ok(&format!("GET {budgets}/b"));
     assert_eq!(v["status"]["disruptionsAllowed"], 0);
+    let gone = w.ok(&format!("GET {PODS}/a"));
+    let told =
+        gone["status"]["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "DisruptionTarget");
+    assert_eq!(told.unwrap()["reason"], "EvictionByEvictionAPI");
+    assert!(gone["metadata"]["deletionTimestamp"].is_string());
 }
 
 #[test]
