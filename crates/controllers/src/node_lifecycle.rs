@@ -4,8 +4,8 @@
 use crate::pods;
 use api::coordination::v1::Lease;
 use api::core::v1::{Node, NodeCondition, Pod, PodCondition, Taint};
-use api::{Kind, MetaExt, names};
-use client::{Key, View};
+use api::{MetaExt, names};
+use client::{Key, Resource, View};
 use jiff::Timestamp;
 use reconcile::{Controller, Cx, EventNote, Plan, Watch, Write};
 use serde_json::json;
@@ -67,7 +67,7 @@ impl NodeLifecycle {
             plan.requeue(left + Duration::from_secs(1));
         } else if cx.view.heard::<Lease>().is_some_and(|at| at < silent_at) {
             // It may be us who hear nothing: make sure before the node is given up.
-            return Plan::after_refresh(Lease::INFO);
+            return Plan::after_refresh(Resource::of::<Lease>());
         } else if mark_unknown(&mut wanted, cx.now) {
             let was_ready = condition(node, "Ready").is_some_and(|c| c.status == "True");
             if was_ready {

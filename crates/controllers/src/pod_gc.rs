@@ -3,8 +3,8 @@
 
 use crate::pods;
 use api::core::v1::{Node, Pod, PodCondition};
-use api::{Kind, MetaExt};
-use client::{DeleteOptions, Key, View};
+use api::MetaExt;
+use client::{DeleteOptions, Key, Resource, View};
 use jiff::Timestamp;
 use reconcile::{Controller, Cx, Plan, Watch, Write};
 use serde_json::json;
@@ -92,7 +92,7 @@ fn orphan(cx: &Cx<'_>, pod: &Pod) -> Plan {
         }
         // A node that the pod has been bound to must be in the cache by now.
         Some(at) if cx.view.heard::<Node>().is_some_and(|heard| heard < at) => {
-            Plan::after_refresh(Node::INFO)
+            Plan::after_refresh(Resource::of::<Node>())
         }
         Some(_) => remove(pod, cx.now),
     }

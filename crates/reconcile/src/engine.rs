@@ -231,7 +231,7 @@ impl Engine {
             seat.queue.add_failed(key, now);
             return Step::Nothing;
         };
-        if let Some(slot) = plan.refresh.and_then(|kind| self.caches.slot_of(&kind)) {
+        if let Some(slot) = plan.refresh.as_ref().and_then(|r| self.caches.find(&r.group, &r.resource)) {
             self.stale.entry(slot).or_insert(false);
         }
         if let Some(delay) = plan.requeue_after {

@@ -1,7 +1,7 @@
 //! What a controller wants done: a value that can be printed, compared and simulated.
 
 use api::core::v1::ObjectReference;
-use api::{Kind, KindInfo, MetaExt};
+use api::{Kind, MetaExt};
 use bytes::Bytes;
 use client::{Call, DeleteOptions, ListOptions, PatchKind, Resource};
 use serde_json::Value;
@@ -18,8 +18,8 @@ pub struct Plan {
     pub events: Vec<EventNote>,
     /// When to look at the key again, if nothing else brings it up.
     pub requeue_after: Option<Duration>,
-    /// A kind that must be heard of before the key can be judged: its cache is listed anew.
-    pub refresh: Option<KindInfo>,
+    /// A resource that must be heard of before the key can be judged: its cache is listed anew.
+    pub refresh: Option<Resource>,
 }
 
 impl Plan {
@@ -33,9 +33,9 @@ impl Plan {
         Self { requeue_after: Some(delay), ..Self::default() }
     }
 
-    /// Lists the objects of a kind anew, and looks again.
-    pub fn after_refresh(kind: KindInfo) -> Self {
-        Self { refresh: Some(kind), ..Self::later(Duration::from_secs(1)) }
+    /// Lists the objects of a resource anew, and looks again.
+    pub fn after_refresh(resource: Resource) -> Self {
+        Self { refresh: Some(resource), ..Self::later(Duration::from_secs(1)) }
     }
 
     /// Only one write.

@@ -7,7 +7,7 @@ use crate::volumes::class_of;
 use api::core::v1::{
     PersistentVolumeClaim, Pod, PodSpec, ResourceQuota, ResourceQuotaStatus, ResourceRequirements, Service,
 };
-use api::{Kind, KindInfo, MetaExt, Quantity, Stored};
+use api::{Kind, MetaExt, Quantity, Stored};
 use client::{Change, Key, Resource, View};
 use jiff::Timestamp;
 use meta::quantity::{Format, Quantity as Amount};
@@ -61,9 +61,9 @@ impl Controller for ResourceQuotas {
         let status = ResourceQuotaStatus { used: Some(used.collect()), hard: Some(hard) };
         let mut plan = Plan::later(SYNC);
         if lowers(quota.status.as_ref(), &status)
-            && let Some(kind) = behind(cx.view, quota)
+            && let Some(resource) = behind(cx.view, quota)
         {
-            return Plan::after_refresh(kind);
+            return Plan::after_refresh(resource);
         }
         if !same(quota.status.as_ref(), &status) {
             let (metadata, spec) = (quota.metadata.clone(), quota.spec.clone());
@@ -125,18 +125,26 @@ fn lowers(old: Option<&ResourceQuotaStatus>, new: &ResourceQuotaStatus) -> bool 
     new.used.iter().flatten().any(|(name, q)| amount(Some(q)) < amount(old.and_then(|u| u.get(name))))
 }
 
-/// A kind of what is counted whose cache is older than the quota: something may have been charged that it doesn't show
-/// yet, and to count without it would let in one too many.
-fn behind(view: View<'_>, quota: &ResourceQuota) -> Option<KindInfo> {
+/// A resource that is counted and whose cache is older than the quota: something may have been charged that it doesn't
+/// show yet, and to count without it would let in one too many.
+fn behind(view: View<'_>, quota: &ResourceQuota) -> Option<Resource> {
     let names = quota.spec.as_ref().and_then(|s| s.hard.as_ref()).into_iter().flatten();
-    let mut kinds = names.map(|(name, _)| match name.as_str() {
-        n if n.starts_with("services") => (Service::INFO, view.cache::<Service>()),
-        n if n.starts_with("persistentvolumeclaims") || n.contains("storage") => {
-            (PersistentVolumeClaim::INFO, view.cache::<PersistentVolumeClaim>())
-        }
-        _ => (Pod::INFO, view.cache::<Pod>()),
+    let mut counted = names.filter_map(|(name, _)| {
+        let resource = counted_resource(name);
+        view.slots().find(|s| s.resource.to_string() == resource)
     });
-    kinds.find(|(_, cache)| cache.is_some_and(|c| c.revision() < quota.revision())).map(|(kind, _)| kind)
+    counted.find(|slot| slot.cache.revision() < quota.revision()).map(|slot| slot.resource.clone())
+}
+
+/// The resource whose objects an amount of a quota is made of, as `deployments.apps`.
+fn counted_resource(name: &str) -> &str {
+    match name {
+        "persistentvolumeclaims" | "requests.storage" => "persistentvolumeclaims",
+        "services" | "services.loadbalancers" | "services.nodeports" => "services",
+        "configmaps" | "secrets" | "replicationcontrollers" | "resourcequotas" => name,
+        _ if name.contains(BY_CLASS) => "persistentvolumeclaims",
+        _ => name.strip_prefix("count/").unwrap_or("pods"),
+    }
 }
 
 fn count(n: usize) -> Amount {
@@ -437,5 +445,18 @@ mod tests {
         assert_eq!(scene.show(&ResourceQuotas, "x/q"), "again in 1 s\n");
         scene.caught_up(9);
         assert!(scene.show(&ResourceQuotas, "x/q").contains(r#""used":{"pods":"0"}"#));
+    }
+
+    #[test]
+    fn each_amount_is_counted_from_one_resource() {
+        for (name, resource) in [
+            ("requests.cpu", "pods"),
+            ("count/deployments.apps", "deployments.apps"),
+            ("configmaps", "configmaps"),
+            ("services.nodeports", "services"),
+            ("fast.storageclass.storage.k8s.io/requests.storage", "persistentvolumeclaims"),
+        ] {
+            assert_eq!(counted_resource(name), resource);
+        }
     }
 }
