@@ -2,8 +2,8 @@
 //! (`pkg/controller/podgc`).
 
 use crate::pods;
-use api::core::v1::{Node, Pod, PodCondition};
 use api::MetaExt;
+use api::core::v1::{Node, Pod, PodCondition};
 use client::{DeleteOptions, Key, Resource, View};
 use jiff::Timestamp;
 use reconcile::{Controller, Cx, Plan, Watch, Write};

@@ -10,7 +10,9 @@ use api::core::v1::{
     Endpoints, Namespace, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota, Service,
 };
 use api::policy::v1::PodDisruptionBudget;
-use client::{Api, Client, PatchKind, Resource};
+use api::rbac::v1::ClusterRole;
+use api::storage::v1::VolumeAttributesClass;
+use client::{Api, Client, DeleteOptions, PatchKind, Resource};
 use serde_json::{Value, json};
 use std::time::Duration;
 use testkit::manifests;
@@ -99,6 +101,10 @@ impl User {
             4 => {
                 self.create::<PersistentVolumeClaim>(manifests::claim("scratch")).await;
                 self.create::<Pod>(manifests::storing_pod("scratch", "run-0")).await;
+                self.create::<VolumeAttributesClass>(manifests::volume_attributes_class("quick")).await;
+                let classes = Api::<VolumeAttributesClass>::all(&self.client);
+                let done = classes.delete("quick", &DeleteOptions::default()).await;
+                self.story.push(format!("delete class quick {:?}", done.is_ok()));
             }
             5 => self.in_passing().await,
             6 => self.in_limits().await,
@@ -106,6 +112,7 @@ impl User {
                 let replicas = 1 + self.dice.below(3) as u32;
                 let old = manifests::replication_controller("old", replicas, "run-0");
                 self.create::<ReplicationController>(old).await;
+                self.create::<ClusterRole>(manifests::role_for_viewers("reader")).await;
             }
             8 => {
                 let [service, endpoints] = manifests::outside_service("outside", "192.0.2.200");

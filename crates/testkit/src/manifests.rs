@@ -106,6 +106,20 @@ pub fn pod_quota(name: &str, pods: u32) -> Value {
         "spec": {"hard": {"pods": pods.to_string()}}})
 }
 
+/// A class of attributes that volumes may be given.
+pub fn volume_attributes_class(name: &str) -> Value {
+    json!({"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttributesClass", "metadata": {"name": name},
+        "driverName": "sim", "parameters": {"iops": "100"}})
+}
+
+/// A role whose rules the role `view` takes over.
+pub fn role_for_viewers(name: &str) -> Value {
+    let labels = json!({"rbac.authorization.k8s.io/aggregate-to-view": "true"});
+    json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": name, "labels": labels},
+        "rules": [{"apiGroups": ["sim"], "resources": ["things"], "verbs": ["get"]}]})
+}
+
 /// A budget over the pods of `app`.
 pub fn budget(app: &str) -> Value {
     json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": app},
