@@ -283,6 +283,25 @@ async fn a_status_is_written_once_the_api_is_back() {
     c.stop().await;
 }
 
+/// The node's controller does so when it has not heard of the node for long, and nothing changes on the node by that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_others_call_unready_is_put_right() {
+    let mut c = Cluster::started().await;
+    c.create(simple());
+    let ready = |pod: &Value| {
+        let all = pod["status"]["conditions"].as_array()?;
+        all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True").then_some(())
+    };
+    c.until("ready", |c| ready(&c.api.get(POD)?)).await;
+    let mut pod = c.api.get(POD).unwrap();
+    for condition in pod["status"]["conditions"].as_array_mut().unwrap() {
+        condition["status"] = "False".into();
+    }
+    c.api.put(POD, pod);
+    c.until("ready again", |c| ready(&c.api.get(POD)?)).await;
+    c.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_goes_wrong_is_told_in_upstreams_words() {
     let mut c = Cluster::started().await;

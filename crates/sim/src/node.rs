@@ -93,7 +93,7 @@ struct Seat {
 /// What comes back to an agent.
 enum News {
     Done(String, Box<Outcome>),
-    Written(String, Option<Box<PodStatus>>),
+    Written(String, Option<Box<Pod>>),
 }
 
 /// Runs an agent until it is aborted.
@@ -203,10 +203,10 @@ impl Kubelet {
             News::Written(uid, result) => {
                 if let Some(seat) = self.seats.get_mut(&uid) {
                     seat.writing = false;
-                    match result {
-                        Some(status) => seat.sent = *status,
-                        None => seat.sent = seat.pod.status.clone().unwrap_or_default(),
-                    }
+                    // Somebody else may have written since, and the watch have told already.
+                    let newest = result.filter(|answer| answer.revision() >= seat.pod.revision());
+                    let newest = newest.as_deref().unwrap_or(&seat.pod);
+                    seat.sent = newest.status.clone().unwrap_or_default();
                 }
                 self.plan(&uid);
             }
@@ -237,7 +237,7 @@ impl Kubelet {
         let patch = kubelet::core::patch::status_patch(uid, &seat.sent, &plan.status);
         if let Some(patch) = patch.filter(|_| !seat.writing && !removed) {
             seat.writing = true;
-            self.tasks.spawn(write(self.agent.clone(), self.news.clone(), pod.clone(), patch, plan.status));
+            self.tasks.spawn(write(self.agent.clone(), self.news.clone(), pod.clone(), patch));
         }
         for op in plan.ops {
             self.tasks.spawn(carry_out(self.agent.clone(), self.news.clone(), pod.clone(), op));
@@ -245,19 +245,13 @@ impl Kubelet {
     }
 }
 
-async fn write(
-    agent: Agent,
-    news: mpsc::Sender<News>,
-    pod: Arc<Pod>,
-    patch: serde_json::Value,
-    status: PodStatus,
-) {
+async fn write(agent: Agent, news: mpsc::Sender<News>, pod: Arc<Pod>, patch: serde_json::Value) {
     let r = Resource::of::<Pod>();
     let (namespace, name) = (pod.namespace(), pod.name());
     let call = Call::patch(&r, namespace, name, "status", PatchKind::Strategic, patch.to_string());
     let result = agent.client.send(call).await;
     let result = match result {
-        Ok(_) => Some(Box::new(status)),
+        Ok(answer) => serde_json::from_slice(&answer).ok(),
         Err(e) => {
             if !e.is_not_found() {
                 sleep(RETRY).await;

@@ -246,6 +246,11 @@ impl Worker {
         match message {
             Message::Update(pod) => {
                 if revision(&pod) >= self.known_revision {
+                    // Whoever else wrote the status, it is ours to put right, also if ours is as before: the node's
+                    // controller says of pods on a silent node that they are not ready.
+                    if revision(&pod) > self.known_revision && self.known != *podspec::status(&pod) {
+                        self.sent = None;
+                    }
                     self.known_revision = revision(&pod);
                     self.known = podspec::status(&pod).clone();
                 }
