@@ -68,6 +68,7 @@ mod tests {
             config: Default::default(),
             layers: vec![],
             size,
+            pinned: false,
         };
         let images = [
             image(&["localhost:5000/a:v1", "docker.io/library/a:2"], &[], 12_345_678),

@@ -40,6 +40,9 @@ pub struct Image {
     pub layers: Vec<String>,
     /// Bytes of all layers unpacked.
     pub size: u64,
+    /// Nobody removes it to make room: it came by hand, and may be had from nowhere else.
+    #[serde(default)]
+    pub pinned: bool,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -243,12 +246,14 @@ impl Store {
             config: parsed.config,
             layers: ids.iter().map(ToString::to_string).collect(),
             size: layers.iter().map(|l| (&l.id, l.size)).collect::<BTreeMap<_, _>>().values().sum(),
+            pinned: false,
         };
         self.change(|index| {
             if let Some(i) = index.images.iter().position(|i| i.id == image.id) {
                 let old = index.images.remove(i);
                 image.tags.extend(old.tags);
                 image.digests.extend(old.digests);
+                image.pinned = old.pinned;
             }
             for names in [&mut image.tags, &mut image.digests] {
                 names.sort();
@@ -280,6 +285,15 @@ impl Store {
             tagged = Some(index.images[i].clone());
         })?;
         Ok(tagged)
+    }
+
+    /// Keeps images for as long as they have a tag, also when room is wanted. One that isn't here is no error.
+    pub fn pin(&self, ids: &BTreeSet<String>) -> Result<(), Error> {
+        self.change(|index| {
+            for image in index.images.iter_mut().filter(|i| ids.contains(&i.id)) {
+                image.pinned = true;
+            }
+        })
     }
 
     /// Removes a name, or (by id) a whole image. An image that loses its last name goes; one that isn't here is no error.

@@ -38,6 +38,7 @@ pub(crate) fn run(command: Command) -> Result<()> {
             let store = open(cluster)?;
             let images = image::archive::import(&store, &file)
                 .with_context(|| format!("cannot import {}", file.display()))?;
+            store.pin(&images.iter().map(|i| i.id.clone()).collect())?;
             // What was imported outlasts a power cut from here on.
             store.settle()?;
             images.iter().for_each(|i| println!("{}", label(i)));

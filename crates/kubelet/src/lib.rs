@@ -11,4 +11,4 @@ mod shell;
 mod tls;
 mod volumes;
 
-pub use shell::{Config, DEFAULT_PORT, Error, ServerTls, Thresholds, run};
+pub use shell::{Config, DEFAULT_PORT, Error, Reserve, ServerTls, Thresholds, run};

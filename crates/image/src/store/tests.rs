@@ -230,3 +230,14 @@ fn what_a_power_cut_may_have_torn_is_not_here() {
     assert_eq!(fs::read(&torn_file).unwrap(), b"y");
     assert!(later.layer(&Digest::of(&b)).is_some());
 }
+
+#[test]
+fn a_pinned_image_stays_so_when_it_comes_again() {
+    let w = world();
+    let archive = oci_archive("x/a:1", &tar_of(&[("a", b"x")]), false);
+    let image = w.import(&archive).unwrap().remove(0);
+    assert!(!image.pinned);
+    w.store.pin(&[image.id.clone(), "sha256:absent".to_owned()].into()).unwrap();
+    w.import(&archive).unwrap();
+    assert!(w.store.find("x/a:1").unwrap().unwrap().pinned);
+}

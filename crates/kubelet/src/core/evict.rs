@@ -38,17 +38,43 @@ pub struct Figures {
     pub imagefs: FileSystem,
 }
 
+/// How much of a file system is to stay free: a share of it, but no more than an amount, since a share of a large
+/// disk is no sign of distress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reserve {
+    /// Hundredths of the capacity.
+    pub percent: i64,
+    /// Bytes.
+    pub at_most: i64,
+}
+
+impl Reserve {
+    /// A share alone, as upstream writes its defaults.
+    pub const fn percent(percent: i64) -> Self {
+        Self { percent, at_most: i64::MAX }
+    }
+
+    /// In bytes, for a file system of so many.
+    pub fn of(self, capacity: i64) -> i64 {
+        share(capacity, self.percent).min(self.at_most)
+    }
+}
+
+fn share(of: i64, percent: i64) -> i64 {
+    i64::try_from(i128::from(of) * i128::from(percent) / 100).unwrap_or(i64::MAX)
+}
+
 /// Below which the node is short (`evictionHard`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thresholds {
     /// `memory.available`, in bytes.
     pub memory: i64,
-    /// `nodefs.available`, in hundredths of the capacity.
-    pub nodefs: i64,
+    /// `nodefs.available`.
+    pub nodefs: Reserve,
     /// `nodefs.inodesFree`, in hundredths.
     pub nodefs_inodes: i64,
-    /// `imagefs.available`, in hundredths.
-    pub imagefs: i64,
+    /// `imagefs.available`.
+    pub imagefs: Reserve,
     /// `imagefs.inodesFree`, in hundredths.
     pub imagefs_inodes: i64,
 }
@@ -56,7 +82,8 @@ pub struct Thresholds {
 impl Default for Thresholds {
     /// `DefaultEvictionHard` of `pkg/kubelet/eviction/defaults_linux.go`.
     fn default() -> Self {
-        Self { memory: 100 << 20, nodefs: 10, nodefs_inodes: 5, imagefs: 15, imagefs_inodes: 5 }
+        let (nodefs, imagefs) = (Reserve::percent(10), Reserve::percent(15));
+        Self { memory: 100 << 20, nodefs, nodefs_inodes: 5, imagefs, imagefs_inodes: 5 }
     }
 }
 
@@ -95,19 +122,16 @@ pub struct Shortage {
 
 /// The thresholds that are met, memory first.
 pub fn shortages(f: &Figures, t: &Thresholds) -> Vec<Shortage> {
-    let share = |resource, available: i64, of: i64, percent: i64| {
-        let threshold = i64::try_from(i128::from(of) * i128::from(percent) / 100).unwrap_or(i64::MAX);
-        Shortage { resource, threshold, available }
-    };
     [
-        Shortage { resource: Resource::Memory, threshold: t.memory, available: f.memory },
-        share(Resource::Storage, f.nodefs.available, f.nodefs.capacity, t.nodefs),
-        share(Resource::Storage, f.imagefs.available, f.imagefs.capacity, t.imagefs),
-        share(Resource::Inodes, f.nodefs.inodes_free, f.nodefs.inodes, t.nodefs_inodes),
-        share(Resource::Inodes, f.imagefs.inodes_free, f.imagefs.inodes, t.imagefs_inodes),
+        (Resource::Memory, f.memory, t.memory),
+        (Resource::Storage, f.nodefs.available, t.nodefs.of(f.nodefs.capacity)),
+        (Resource::Storage, f.imagefs.available, t.imagefs.of(f.imagefs.capacity)),
+        (Resource::Inodes, f.nodefs.inodes_free, share(f.nodefs.inodes, t.nodefs_inodes)),
+        (Resource::Inodes, f.imagefs.inodes_free, share(f.imagefs.inodes, t.imagefs_inodes)),
     ]
     .into_iter()
-    .filter(|s| s.threshold > 0 && s.available < s.threshold)
+    .filter(|(_, available, threshold)| *threshold > 0 && available < threshold)
+    .map(|(resource, available, threshold)| Shortage { resource, threshold, available })
     .collect()
 }
 
@@ -306,6 +330,13 @@ mod tests {
             words(Figures { memory: 99 << 20, nodefs: disk(99, 4), ..fine }),
             ["memory 103809024<104857600", "ephemeral-storage 99<100", "inodes 4<5"]
         );
+    }
+
+    #[test]
+    fn a_large_disk_keeps_no_more_free_than_the_amount() {
+        let of = |capacity| Reserve { percent: 5, at_most: 1 << 30 }.of(capacity);
+        assert_eq!((of(0), of(10_000_000_000), of(1 << 40)), (0, 500_000_000, 1 << 30));
+        assert_eq!(Reserve::percent(10).of(i64::MAX), i64::MAX / 10);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Which handler a path belongs to.
 
 use super::{Answer, Request, answer, container_logs, stats, stream, text};
+use crate::core::evict::Reserve;
 use crate::core::observe::State;
 use crate::core::podspec;
 use crate::shell::{Context, PodHandle};
@@ -114,10 +115,11 @@ fn pods(ctx: &Context, running: bool) -> Answer {
 
 fn configz(ctx: &Context) -> Answer {
     let c = &ctx.config;
+    let in_use = |free: Reserve| 100 - free.percent;
     let body = json!({"kubeletconfig": {"kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "clusterDomain": c.cluster_domain, "clusterDNS": c.cluster_dns, "maxPods": c.max_pods,
         "containerLogMaxFiles": c.log_max_files, "containerLogMaxSize": c.log_max_bytes.to_string(),
-        "imageGCHighThresholdPercent": c.image_gc_high_percent, "imageGCLowThresholdPercent": c.image_gc_low_percent}});
+        "imageGCHighThresholdPercent": in_use(c.image_gc.0), "imageGCLowThresholdPercent": in_use(c.image_gc.1)}});
     answer(200, "application/json", body.to_string())
 }
 

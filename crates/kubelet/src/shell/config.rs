@@ -1,6 +1,6 @@
 //! What the agent is told at its start.
 
-pub use crate::core::evict::Thresholds;
+pub use crate::core::evict::{Reserve, Thresholds};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -71,10 +71,9 @@ pub struct Config {
     pub log_max_bytes: u64,
     /// Log files kept for each container (`containerLogMaxFiles`).
     pub log_max_files: usize,
-    /// Share of the images' file system above which unused images are removed (`imageGCHighThresholdPercent`).
-    pub image_gc_high_percent: u64,
-    /// Share down to which they are removed (`imageGCLowThresholdPercent`).
-    pub image_gc_low_percent: u64,
+    /// Unused images are removed when less than the first of the images' file system is free, until the second is
+    /// (what `imageGCHighThresholdPercent` and `imageGCLowThresholdPercent` leave of it).
+    pub image_gc: (Reserve, Reserve),
     /// Below what the node is short, and ends pods (`evictionHard`).
     pub eviction: Thresholds,
     /// CPU and memory kept back from pods: thousandths and bytes.
@@ -104,8 +103,7 @@ impl Config {
             refresh_period: Duration::from_secs(60),
             log_max_bytes: 10 << 20,
             log_max_files: 5,
-            image_gc_high_percent: 85,
-            image_gc_low_percent: 80,
+            image_gc: (Reserve::percent(15), Reserve::percent(20)),
             eviction: Thresholds::default(),
             reserved: (0, 0),
         }

@@ -2,6 +2,7 @@
 //! uses (`pkg/kubelet/images/image_gc_manager.go`).
 
 use super::{Context, pressure, worker};
+use crate::core::evict::{FileSystem, Reserve};
 use cri::{ImageFsInfoRequest, ImageSpec, ListImagesRequest, RemoveImageRequest};
 use k8s_openapi::api::core::v1::Pod;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -62,12 +63,10 @@ pub(crate) async fn run_images(ctx: Arc<Context>) {
     }
 }
 
-/// Bytes to free so that the share in use falls to the lower mark; none below the upper one.
-fn surplus(used: u64, capacity: u64, high: u64, low: u64) -> Option<u64> {
-    if capacity == 0 || used.saturating_mul(100) / capacity < high {
-        return None;
-    }
-    Some(used.saturating_sub(capacity / 100 * low))
+/// Bytes to free so that `until` is free; none while `start` is.
+fn missing(fs: &FileSystem, (start, until): (Reserve, Reserve)) -> Option<u64> {
+    let short = fs.available < start.of(fs.capacity);
+    short.then(|| u64::try_from(until.of(fs.capacity) - fs.available).unwrap_or(0))
 }
 
 /// Where images are kept.
@@ -77,15 +76,13 @@ pub(crate) async fn image_place(ctx: &Context) -> Result<String, String> {
     fs.map(|f| f.mountpoint).ok_or_else(|| "the runtime tells no image filesystem".to_owned())
 }
 
-/// Bytes to free now: what is above the mark, or as many as can be had.
+/// Bytes to free now: what is missing, or as many as can be had.
 async fn wanted(ctx: &Context, sweep: bool) -> Result<Option<u64>, String> {
     if sweep {
         return Ok(Some(u64::MAX));
     }
     let fs = pressure::file_system(Path::new(&image_place(ctx).await?));
-    let n = |n: i64| u64::try_from(n).unwrap_or(0);
-    let (high, low) = (ctx.config.image_gc_high_percent, ctx.config.image_gc_low_percent);
-    Ok(surplus(n(fs.capacity - fs.available), n(fs.capacity), high, low))
+    Ok(missing(&fs, ctx.config.image_gc))
 }
 
 async fn collect_images(
@@ -139,12 +136,15 @@ async fn collect_images(
 
 #[cfg(test)]
 mod tests {
-    use super::surplus;
+    use super::{FileSystem, Reserve, missing};
 
     #[test]
     fn images_are_removed_between_two_marks() {
-        assert_eq!(surplus(80, 100, 85, 80), None);
-        assert_eq!(surplus(900, 1000, 85, 80), Some(100));
-        assert_eq!(surplus(1, 0, 85, 80), None);
+        let free = |available, capacity| {
+            let fs = FileSystem { available, capacity, ..FileSystem::default() };
+            missing(&fs, (Reserve::percent(15), Reserve { percent: 20, at_most: 180 }))
+        };
+        assert_eq!([free(20, 100), free(15, 100), free(0, 0)], [None; 3]);
+        assert_eq!([free(10, 100), free(100, 1000)], [Some(10), Some(80)]);
     }
 }

@@ -32,7 +32,7 @@ impl Capacity {
         Self {
             cpu: (self.cpu - config.reserved.0).max(0),
             memory: (self.memory - config.reserved.1 - config.eviction.memory).max(0),
-            storage: self.storage - self.storage / 100 * config.eviction.nodefs,
+            storage: self.storage - config.eviction.nodefs.of(self.storage),
         }
     }
 }

@@ -25,7 +25,7 @@ mod watched;
 mod worker;
 
 pub use agent::{Error, run};
-pub use config::{Config, DEFAULT_PORT, ServerTls, Thresholds};
+pub use config::{Config, DEFAULT_PORT, Reserve, ServerTls, Thresholds};
 pub(crate) use context::{Context, PodHandle, now};
 pub(crate) use disk::{blocking, make_dir_now, write_file};
 pub(crate) use objects::Objects;

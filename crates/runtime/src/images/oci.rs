@@ -175,7 +175,9 @@ fn describe(image: Image) -> cri::Image {
     let user = image.config.user.split(':').next().unwrap_or_default();
     let uid = user.parse().ok().map(|value| cri::Int64Value { value });
     let username = if uid.is_some() { String::new() } else { user.to_owned() };
-    let pinned = image.tags.iter().any(|t| t.split('/').next() == Some(builtin::REGISTRY));
+    // An imported image whose name went to a newer one is of no more use.
+    let pinned = image.pinned && !image.tags.is_empty();
+    let pinned = pinned || image.tags.iter().any(|t| t.split('/').next() == Some(builtin::REGISTRY));
     let spec = Some(cri::ImageSpec { image: image.id.clone(), ..Default::default() });
     // kubelet takes an image without a size for none.
     let size = image.size.max(1);
@@ -258,6 +260,22 @@ mod tests {
         let images =
             OciImages::open(&directory.path().join("images"), &directory.path().join("state"), builtin);
         (directory, images.unwrap())
+    }
+
+    #[test]
+    fn an_imported_image_is_pinned_while_it_has_a_name() {
+        let image = |tags: &[&str], pinned| Image {
+            id: "sha256:1".into(),
+            tags: tags.iter().map(ToString::to_string).collect(),
+            digests: vec!["x.y/b@sha256:1".into()],
+            config: Default::default(),
+            layers: vec![],
+            size: 1,
+            pinned,
+        };
+        let pinned =
+            [image(&["a:1"], true), image(&[], true), image(&["a:1"], false)].map(|i| describe(i).pinned);
+        assert_eq!(pinned, [true, false, false]);
     }
 
     #[test]
