@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+
+use crate::overlay::Overlay;
 
 /// The first argument that turns our binary into the keeper.
 pub(crate) const KEEPER_ARGUMENT: &str = "runtime-keeper";
@@ -40,12 +41,8 @@ fn through_overlay(state: &Path) -> io::Result<OwnedFd> {
     };
     let empty = state.join("empty");
     fs::create_dir_all(&empty)?;
-    let overlay = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    rustix::mount::fsconfig_set_string(&overlay, "lowerdir+", directory)?;
-    rustix::mount::fsconfig_set_string(&overlay, "lowerdir+", &empty)?;
-    rustix::mount::fsconfig_create(&overlay)?;
-    let read_only = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
-    let mount = rustix::mount::fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, read_only)?;
+    // An overlay without a writable layer wants two layers at least: the empty directory is the second.
+    let mount = Overlay { layers: vec![directory, &empty], writable: None, place: &empty }.mount()?;
     let found = rustix::fs::openat(&mount, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     same_file(&found, &File::open("/proc/self/exe")?)?;
     Ok(found)

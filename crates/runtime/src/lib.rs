@@ -21,6 +21,7 @@ mod keeper;
 mod limits;
 mod logs;
 mod net;
+mod overlay;
 mod run;
 mod seccomp;
 mod service;

@@ -1,14 +1,15 @@
 //! A container's file system: overlay root, kernel file systems, the pod's mounts, and what is hidden or locked.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenTreeFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
 
 use super::root::{Kind, Root, attach_at, cut_propagation};
 use super::{Doing, Failure, devices};
+use crate::overlay::Overlay;
 use crate::spec::{ContainerSpec, MountSpec, Propagation};
 use crate::sys;
 
@@ -18,16 +19,21 @@ const SHM: &str = "/dev/shm";
 /// Builds everything below the container's root, and gives the root, not yet entered.
 pub(crate) fn build(spec: &ContainerSpec) -> Result<Root, Failure> {
     // Sources are opened while mounts still propagate, so that `Bidirectional` ones stay in the node's peer group.
-    let sources = spec.mounts.iter().map(|mount| open_source(mount, spec)).collect::<Result<Vec<_>, _>>()?;
+    let bound =
+        |mount: &MountSpec| mount.layers.is_empty().then(|| clone_tree(&mount.source, true)).transpose();
+    let sources = spec.mounts.iter().map(bound).collect::<Result<Vec<_>, _>>()?;
     let shm = spec.shm.as_deref().map(|path| clone_tree(path, false)).transpose()?;
     cut_propagation()?;
+    let tree =
+        |(mount, source): (&MountSpec, Option<OwnedFd>)| source.map_or_else(|| image_volume(mount, spec), Ok);
+    let trees = spec.mounts.iter().zip(sources).map(tree).collect::<Result<Vec<_>, _>>()?;
     let root = Root::attach(overlay(spec)?, &spec.mountpoint)?;
     kernel_file_systems(&root, spec)?;
     devices::populate(&root, spec)?;
     if let Some(shm) = shm {
         put(&root, shm, SHM)?;
     }
-    for (mount, tree) in spec.mounts.iter().zip(sources) {
+    for (mount, tree) in spec.mounts.iter().zip(trees) {
         bind(&root, mount, tree)?;
     }
     for path in &spec.readonly_paths {
@@ -45,36 +51,10 @@ pub(crate) fn build(spec: &ContainerSpec) -> Result<Root, Failure> {
 }
 
 fn overlay(spec: &ContainerSpec) -> Result<OwnedFd, Failure> {
-    let attempt = |volatile: bool| -> rustix::io::Result<OwnedFd> {
-        let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        for layer in &spec.layers {
-            rustix::mount::fsconfig_set_string(&context, "lowerdir+", layer)?;
-        }
-        rustix::mount::fsconfig_set_string(&context, "upperdir", &spec.upper)?;
-        rustix::mount::fsconfig_set_string(&context, "workdir", &spec.work)?;
-        if volatile {
-            // The writable layer never outlives a crash of the node, so syncing it would buy nothing.
-            rustix::mount::fsconfig_set_flag(&context, "volatile")?;
-        }
-        rustix::mount::fsconfig_create(&context)?;
-        rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
-    };
-    attempt(true)
-        .or_else(|_| attempt(false))
-        .or_else(|_| overlay_by_mount(spec))
+    let layers = spec.layers.iter().map(PathBuf::as_path).collect();
+    Overlay { layers, writable: Some((&spec.upper, &spec.work)), place: &spec.mountpoint }
+        .mount()
         .doing(|| format!("mounting the image's {} layers", spec.layers.len()))
-}
-
-/// For kernels before 6.5, which take all layers in one option string.
-fn overlay_by_mount(spec: &ContainerSpec) -> rustix::io::Result<OwnedFd> {
-    let text = |path: &Path| path.to_string_lossy().replace('\\', "\\\\").replace([':', ','], "\\:");
-    let layers: Vec<_> = spec.layers.iter().map(|layer| text(layer)).collect();
-    let options =
-        format!("lowerdir={},upperdir={},workdir={}", layers.join(":"), text(&spec.upper), text(&spec.work));
-    let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
-    rustix::mount::mount("overlay", &spec.mountpoint, "overlay", MountFlags::empty(), options.as_c_str())?;
-    let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::OPEN_TREE_CLONE;
-    rustix::mount::open_tree(CWD, &spec.mountpoint, flags)
 }
 
 /// A new instance of a kernel file system, mounted nowhere yet.
@@ -141,23 +121,12 @@ fn cgroups(root: &Root, spec: &ContainerSpec) -> Result<(), Failure> {
     sys::mount_setattr(&tree, false, READ_ONLY, 0, 0).doing(doing)
 }
 
-fn open_source(mount: &MountSpec, spec: &ContainerSpec) -> Result<OwnedFd, Failure> {
-    if mount.layers.is_empty() { clone_tree(&mount.source, true) } else { image_volume(mount, spec) }
-}
-
 /// An image as a read-only volume, or a part of it.
 fn image_volume(mount: &MountSpec, spec: &ContainerSpec) -> Result<OwnedFd, Failure> {
     let doing = || format!("mounting the image at {:?}", mount.target);
-    let overlay = || -> rustix::io::Result<OwnedFd> {
-        let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        // An overlay without a writable layer wants two layers at least: the empty directory is the second.
-        for layer in mount.layers.iter().chain([&spec.mountpoint]) {
-            rustix::mount::fsconfig_set_string(&context, "lowerdir+", layer)?;
-        }
-        rustix::mount::fsconfig_create(&context)?;
-        rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)
-    };
-    let tree = overlay().doing(doing)?;
+    // An overlay without a writable layer wants two layers at least: the empty directory is the second.
+    let layers = mount.layers.iter().chain([&spec.mountpoint]).map(PathBuf::as_path).collect();
+    let tree = Overlay { layers, writable: None, place: &spec.mountpoint }.mount().doing(doing)?;
     let part = super::clean(&mount.sub_path);
     if part.as_os_str().is_empty() {
         return Ok(tree);
