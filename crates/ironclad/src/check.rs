@@ -1,10 +1,12 @@
 //! What a machine must have, what it should have, and what it costs when it hasn't.
 
+use rustix::mount::FsOpenFlags;
 use std::fs;
 use std::path::Path;
 
-/// The oldest kernel with everything that the runtime calls (openat2 and clone3: 5.6; close_range: 5.9).
-const OLDEST_KERNEL: (u32, u32) = (5, 9);
+/// The oldest kernel with everything that the runtime calls (openat2 and clone3: 5.6; close_range: 5.9; mount_setattr:
+/// 5.12).
+const OLDEST_KERNEL: (u32, u32) = (5, 12);
 
 /// What was seen on the machine. A plain value, so that the verdicts can be tested without one.
 #[derive(Clone, Debug)]
@@ -51,7 +53,7 @@ impl Machine {
         Self {
             root: rustix::process::geteuid().is_root(),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-            overlay: read("/proc/filesystems").lines().any(|l| l.ends_with("\toverlay")),
+            overlay: has_overlay(),
             cgroup_v2: v2,
             controllers,
             namespaces: ["mnt", "pid", "net", "ipc", "uts"]
@@ -82,7 +84,7 @@ impl Machine {
             old,
             Missing,
             &format!(
-                "The kernel is {}, and the runtime needs 5.9 or newer: update it, or run --no-node.",
+                "The kernel is {}, and the runtime needs 5.12 or newer: update it, or run --no-node.",
                 self.kernel
             ),
         );
@@ -94,7 +96,7 @@ impl Machine {
         lack(
             !self.overlay,
             Missing,
-            "The kernel has no overlay file system, from which containers get their root: load it with `modprobe overlay`.",
+            "The kernel has no overlay file system, from which containers get their root: use a kernel that has it, or install the modules of the running one.",
         );
         lack(
             !self.nft,
@@ -123,6 +125,16 @@ impl Machine {
         );
         found
     }
+}
+
+/// Whether overlays can be mounted. Most distributions have them as a module, which the first user brings in: asking
+/// does that where we may, and elsewhere the module's file tells.
+fn has_overlay() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let modules = fs::read_to_string(Path::new("/lib/modules").join(release).join("modules.dep"));
+    fs::read_to_string("/proc/filesystems").is_ok_and(|t| t.lines().any(|l| l.ends_with("\toverlay")))
+        || rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).is_ok()
+        || modules.is_ok_and(|t| t.contains("/overlay.ko"))
 }
 
 fn v1_controllers(mounts: &str) -> Vec<String> {
