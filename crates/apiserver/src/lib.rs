@@ -56,6 +56,7 @@ mod token_secret;
 mod transport;
 mod update;
 mod watch;
+mod websocket;
 mod write;
 mod yaml;
 

@@ -7,6 +7,7 @@ use crate::proxy;
 use crate::reply::{Payload, Reply};
 use crate::server::ApiServer;
 use crate::stage::{Admitted, Parsed, Peer};
+use crate::websocket;
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use http::header::CONTENT_LENGTH;
@@ -93,7 +94,29 @@ impl ApiServer {
         response
     }
 
+    /// Answers; a stream that the client wants as messages of a WebSocket becomes one.
     async fn finish(
+        &self,
+        admitted: Admitted,
+        reply: Reply,
+        body: Option<hyper::body::Incoming>,
+        upgrade: Option<hyper::upgrade::OnUpgrade>,
+    ) -> Response<ReplyBody> {
+        let (wanted, upgrade) = match (websocket::wanted(&admitted.request), upgrade) {
+            (Some(wanted), Some(upgrade)) => (Some((wanted, upgrade)), None),
+            (_, upgrade) => (None, upgrade),
+        };
+        let response = self.plainly(admitted, reply, body, upgrade).await;
+        match wanted {
+            Some((Ok(wanted), upgrade)) if response.status() == http::StatusCode::OK => {
+                websocket::carry(wanted, response.into_body(), upgrade, self.runtime.signal())
+            }
+            Some((Err(e), _)) if response.status() == http::StatusCode::OK => self.failed(&e),
+            _ => response,
+        }
+    }
+
+    async fn plainly(
         &self,
         admitted: Admitted,
         reply: Reply,

@@ -222,6 +222,44 @@ async fn exec_is_spliced_byte_for_byte() {
     assert_eq!(all, b"hello");
 }
 
+/// What a WebSocket of `path` carries up to its end, or up to `bytes`.
+async fn messages(w: &World, path: &str, protocol: &str, bytes: usize) -> Vec<u8> {
+    let mut request = upgrade(path);
+    for (name, value) in [("key", "dGhlIHNhbXBsZSBub25jZQ=="), ("version", "13"), ("protocol", protocol)] {
+        let name = http::HeaderName::try_from(format!("sec-websocket-{name}")).unwrap();
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let mut answer = ask(&mut w.connect().await, request).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
+    assert_eq!(answer.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    assert_eq!(answer.headers()["sec-websocket-protocol"], protocol);
+    let mut io = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
+    let mut all = vec![0; bytes];
+    io.read_exact(&mut all).await.unwrap();
+    // Closed by the client: the server says goodbye, and lets go.
+    io.write_all(&[0x88, 0x80, 0, 0, 0, 0]).await.unwrap();
+    io.shutdown().await.unwrap();
+    let mut rest = Vec::new();
+    io.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.ends_with(&[0x88, 2, 3, 232]), "{rest:?}");
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_and_watches_come_as_messages_of_a_websocket() {
+    let w = World::new().await.with_kubelet().await;
+    let log = "GET /containerLogs/default/p/c";
+    let all = messages(&w, &format!("{POD}/log"), "binary.k8s.io", log.len() + 4).await;
+    assert_eq!(all, [b"\x82\0\x82\x1e", log.as_bytes()].concat());
+    let all = messages(&w, &format!("{POD}/log"), "base64.binary.k8s.io", 4).await;
+    assert_eq!(all, b"\x81\0\x81\x28");
+    let all = messages(&w, "/api/v1/nodes?watch=1", "any", 20).await;
+    assert!(all.starts_with(b"\x81") && String::from_utf8_lossy(&all[2..]).contains("{\"type\":\"ADDED\""));
+    let path = format!("{POD}/log?container=nobody");
+    let answer = ask(&mut w.connect().await, upgrade(&path)).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_upgrade_leaves_no_tunnel_and_no_redirect_is_followed() {
     let w = World::new().await.with_kubelet().await;

@@ -5,6 +5,7 @@
 pub mod backoff;
 pub mod duration;
 pub mod rng;
+pub mod websocket;
 
 pub use backoff::Backoff;
 pub use rng::Rng;

@@ -166,7 +166,7 @@ async fn write_channels<C: Connection>(
         };
         write.write_all(&frame).await?;
     }
-    write.write_all(&websocket::close()).await?;
+    write.write_all(&stdx::websocket::close()).await?;
     write.flush().await
 }
 

@@ -5,21 +5,14 @@ use std::io;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Buf, Bytes};
+use stdx::websocket::{BINARY, CLOSE, PING, PONG, TEXT, frame};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// The largest message that a client may send.
 const MESSAGE_LIMIT: usize = 4 * 1024 * 1024;
 
-/// Frame types.
+/// A frame that goes on with a message.
 const CONTINUATION: u8 = 0;
-const TEXT: u8 = 1;
-const BINARY: u8 = 2;
-const CLOSE: u8 = 8;
-const PING: u8 = 9;
-const PONG: u8 = 10;
-
-/// The close code for "everything went well".
-const NORMAL: u16 = 1000;
 
 /// What a client sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,31 +74,6 @@ impl Channels {
 /// The answer to a ping.
 pub(crate) fn pong(payload: &[u8]) -> Vec<u8> {
     frame(PONG, &[], payload)
-}
-
-/// The end, with the code without which clients report a broken connection.
-pub(crate) fn close() -> Vec<u8> {
-    frame(CLOSE, &NORMAL.to_be_bytes(), &[])
-}
-
-fn frame(kind: u8, head: &[u8], payload: &[u8]) -> Vec<u8> {
-    let length = head.len() + payload.len();
-    let mut bytes = Vec::with_capacity(length + 10);
-    bytes.push(0x80 | kind);
-    match length {
-        0..=125 => bytes.push(length as u8),
-        126..=0xffff => {
-            bytes.push(126);
-            bytes.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        _ => {
-            bytes.push(127);
-            bytes.extend_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
-    bytes.extend_from_slice(head);
-    bytes.extend_from_slice(payload);
-    bytes
 }
 
 /// Reads a client's frames.
@@ -218,11 +186,5 @@ mod tests {
         let bytes = Channels::of("v4.channel.k8s.io");
         assert_eq!(bytes.message(2, b"hello"), b"\x82\x06\x02hello");
         assert_eq!(bytes.split("\0hello".into()), Some((0, "hello".into())));
-    }
-
-    #[test]
-    fn lengths_take_as_many_bytes_as_they_need() {
-        let heads = [5, 300, 70_000].map(|n| Channels::Binary.message(1, &vec![0; n - 1])[..4].to_vec());
-        assert_eq!(heads, [vec![0x82, 5, 1, 0], vec![0x82, 126, 1, 44], vec![0x82, 127, 0, 0]]);
     }
 }

@@ -4,11 +4,12 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use stdx::websocket::close;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 
 use super::session::{DEPTH, Input, Output, Pipes, Size};
-use super::websocket::{Channels, Message, Reader, binary, close, pong};
+use super::websocket::{Channels, Message, Reader, binary, pong};
 use crate::logs::Stream;
 
 const STDIN: u8 = 0;
