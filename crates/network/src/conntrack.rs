@@ -198,7 +198,7 @@ mod tests {
         let frontends = BTreeMap::from([
             (
                 Frontend { address: Some([10, 0, 0, 1].into()), protocol: Protocol::Udp, port: 53 },
-                Backends { affinity: false, targets: vec!["10.1.0.2:53".parse().unwrap()] },
+                Backends { affinity: None, targets: vec!["10.1.0.2:53".parse().unwrap()] },
             ),
             (Frontend { address: None, protocol: Protocol::Udp, port: 30053 }, Backends::default()),
         ]);

@@ -6,6 +6,7 @@
 //! bridge belong to the container runtime, as a CNI plugin's would.
 
 pub mod address;
+mod clients;
 mod conntrack;
 pub mod dns;
 pub mod link;

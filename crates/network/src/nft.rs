@@ -5,6 +5,9 @@
 //! there are as many as there are different counts. A change of one service is the change of its elements, and every
 //! change is one transaction of the kernel.
 //!
+//! Services with affinity have chains that look first for the client in a map of clients. After a packet was translated, a
+//! chain for the time that the service asks for writes its client into that map; the kernel takes out what is older.
+//!
 //! The maps of endpoints are declared with `tcp dport`, `udp dport` and so on, one for each protocol, and used with
 //! `th dport`: both are the same two bytes, but nft 1.0 cannot read back a map that was declared with `th`.
 
@@ -15,6 +18,8 @@ use std::net::Ipv4Addr;
 
 /// The bridges of pods on this machine: a second node of the cluster may be on it.
 const POD_BRIDGES: &str = "ic-*";
+/// Clients of services with affinity that the kernel remembers for each protocol; more are served without affinity.
+const MAX_CLIENTS: usize = 65_536;
 
 /// What the table needs to know of the node and the cluster.
 #[derive(Clone, Debug)]
@@ -42,6 +47,9 @@ impl Table {
         for n in counts(rules) {
             out.push_str(&chains(n));
         }
+        for seconds in times(rules) {
+            out.push_str(&remember(seconds));
+        }
         out.push_str("}\n");
         for (frontend, backends) in &rules.frontends {
             self.elements(&mut out, "add", frontend, backends);
@@ -57,11 +65,14 @@ impl Table {
         let node_ports = self.node_port_addresses.join(", ");
         let service_endpoints = endpoint_maps("service", "ip daddr . meta l4proto");
         let node_port_endpoints = endpoint_maps("node_port", "meta l4proto");
+        let (clients, affinity) = (client_maps(), affinity_rules());
         format!(
             "\
 \tmap services {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
 {service_endpoints}\tmap node_ports {{ type inet_proto . inet_service : verdict; }}
-{node_port_endpoints}\tset hairpin {{ type ipv4_addr . ipv4_addr; }}
+{node_port_endpoints}{clients}\tmap service_affinity {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
+\tmap node_port_affinity {{ type inet_proto . inet_service : verdict; }}
+\tset hairpin {{ type ipv4_addr . ipv4_addr; }}
 \tset node_port_addresses {{ type ipv4_addr; flags interval; elements = {{ {node_ports} }} }}
 \tchain translate {{
 \t\tip daddr . meta l4proto . th dport vmap @services
@@ -74,6 +85,9 @@ impl Table {
 \t}}
 \tchain prerouting {{ type nat hook prerouting priority dstnat; policy accept; jump translate; }}
 \tchain output {{ type nat hook output priority -100; policy accept; jump translate; }}
+\tchain affinity {{
+\t\ttype filter hook postrouting priority srcnat - 10; policy accept;
+{affinity}\t}}
 \tchain postrouting {{
 \t\ttype nat hook postrouting priority srcnat; policy accept;
 \t\tct status dnat ip saddr . ip daddr @hairpin masquerade
@@ -99,6 +113,12 @@ impl Table {
         };
         let name = &self.name;
         let _ = writeln!(out, "{verb} element ip {name} {map}s {{ {key} : goto {chain} }}");
+        if let Some(seconds) = backends.affinity {
+            let _ = writeln!(
+                out,
+                "{verb} element ip {name} {map}_affinity {{ {key} : goto remember_{seconds} }}"
+            );
+        }
         let each = backends.targets.iter().enumerate();
         let list: Vec<String> =
             each.map(|(i, t)| format!("{key} . {i} : {} . {}", t.ip(), t.port())).collect();
@@ -111,6 +131,7 @@ impl Table {
 #[derive(Clone, Debug, Default)]
 pub struct Programmed {
     counts: BTreeSet<Count>,
+    times: BTreeSet<u32>,
     hairpins: BTreeMap<Ipv4Addr, usize>,
 }
 
@@ -119,6 +140,7 @@ impl Programmed {
     pub fn replace(&mut self, table: &Table, rules: &RuleSet) -> String {
         *self = Self {
             counts: counts(rules),
+            times: times(rules),
             hairpins: rules.endpoints().into_iter().map(|ip| (ip, 1)).collect(),
         };
         table.replace(rules)
@@ -140,6 +162,11 @@ impl Programmed {
         for n in counts(new) {
             if self.counts.insert(n) {
                 let _ = writeln!(out, "table ip {name} {{\n{}}}", chains(n));
+            }
+        }
+        for seconds in times(new) {
+            if self.times.insert(seconds) {
+                let _ = writeln!(out, "table ip {name} {{\n{}}}", remember(seconds));
             }
         }
         for (frontend, was) in old.frontends.iter().filter(|(f, b)| new.frontends.get(f) != Some(b)) {
@@ -167,7 +194,7 @@ impl Programmed {
     }
 }
 
-/// A kind of chain: how many endpoints, whether the client's address chooses, whether for node ports.
+/// A kind of chain: how many endpoints, whether clients are remembered, whether for node ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Count {
     endpoints: usize,
@@ -177,7 +204,7 @@ struct Count {
 
 impl Count {
     fn of(frontend: &Frontend, backends: &Backends) -> Option<Self> {
-        let (endpoints, affinity) = (backends.targets.len(), backends.affinity);
+        let (endpoints, affinity) = (backends.targets.len(), backends.affinity.is_some());
         (endpoints > 0).then_some(Self { endpoints, affinity, node_port: frontend.address.is_none() })
     }
 
@@ -196,16 +223,63 @@ fn counts(rules: &RuleSet) -> BTreeSet<Count> {
     rules.frontends.iter().filter_map(|(f, b)| Count::of(f, b)).collect()
 }
 
+/// The times for which clients are remembered.
+fn times(rules: &RuleSet) -> BTreeSet<u32> {
+    let used = rules.frontends.values().filter(|b| !b.targets.is_empty());
+    used.filter_map(|b| b.affinity).collect()
+}
+
 fn chains(count: Count) -> String {
     let n = count.endpoints;
-    let draw =
-        if count.affinity { format!("jhash ip saddr mod {n}") } else { format!("numgen random mod {n}") };
     let (key, map) = match count.node_port {
         true => ("meta l4proto", "node_port"),
         false => ("ip daddr . meta l4proto", "service"),
     };
-    let rule = |p: &str| format!("dnat ip to {key} . th dport . {draw} map @{map}_endpoints_{p};");
-    format!("\tchain {} {{ {} }}\n", count.chain(), PROTOCOLS.map(rule).join(" "))
+    let known = |p: &str| {
+        format!("meta l4proto {p} dnat ip to ip saddr . ip daddr . {p} dport map @{};", client_map(p))
+    };
+    let drawn =
+        |p: &str| format!("dnat ip to {key} . th dport . numgen random mod {n} map @{map}_endpoints_{p};");
+    let mut rules = if count.affinity { PROTOCOLS.map(known).to_vec() } else { Vec::new() };
+    rules.extend(PROTOCOLS.map(drawn));
+    format!("\tchain {} {{ {} }}\n", count.chain(), rules.join(" "))
+}
+
+/// The chain that writes down, once a packet is translated, which endpoint its client got.
+fn remember(seconds: u32) -> String {
+    let rule = |p: &str| {
+        let client = "ip saddr . ct original ip daddr . ct original proto-dst";
+        let map = client_map(p);
+        format!(
+            "\t\tmeta l4proto {p} update @{map} {{ {client} timeout {seconds}s : ip daddr . {p} dport }}\n"
+        )
+    };
+    format!("\tchain remember_{seconds} {{\n{}\t}}\n", PROTOCOLS.map(rule).concat())
+}
+
+/// Sends new connections to services with affinity to the chain that remembers their client.
+fn affinity_rules() -> String {
+    let rule = |p: &str| {
+        let new = format!("\t\tct state new ct status dnat meta l4proto {p}");
+        let port = "meta l4proto . ct original proto-dst";
+        format!(
+            "{new} ct original ip daddr . {port} vmap @service_affinity\n{new} {port} vmap @node_port_affinity\n"
+        )
+    };
+    PROTOCOLS.map(rule).concat()
+}
+
+/// The map of a protocol's clients: client, address and port that it sent to, and the endpoint that it got.
+pub(crate) fn client_map(protocol: &str) -> String {
+    format!("clients_{protocol}")
+}
+
+fn client_maps() -> String {
+    let map = |p: &str| {
+        let kind = "ipv4_addr . ipv4_addr . inet_service : ipv4_addr . inet_service";
+        format!("\tmap {} {{ type {kind}; flags dynamic,timeout; size {MAX_CLIENTS}; }}\n", client_map(p))
+    };
+    PROTOCOLS.map(map).concat()
 }
 
 /// Protocols whose ports are translated. Each has maps of its own: what is declared with one protocol's ports, as nft
@@ -232,7 +306,7 @@ mod tests {
         for (address, port, targets) in services {
             let frontend = Frontend { address: address.parse().ok(), protocol: Protocol::Tcp, port: *port };
             let targets = targets.iter().map(|t| t.parse().unwrap()).collect();
-            set.frontends.insert(frontend, Backends { affinity: false, targets });
+            set.frontends.insert(frontend, Backends { affinity: None, targets });
         }
         set
     }
@@ -272,5 +346,36 @@ mod tests {
         assert_eq!(programmed.change(&table(), &new, &new), "");
         programmed.change(&table(), &new, &RuleSet::default());
         assert!(programmed.hairpins.is_empty());
+    }
+
+    #[test]
+    fn affinity_comes_with_a_chain_for_its_time() {
+        let mut new = rules(&[("10.0.0.1", 80, &["10.1.0.1:8080"]), ("node", 30080, &["10.1.0.1:8080"])]);
+        new.frontends.values_mut().for_each(|b| b.affinity = Some(10));
+        let mut programmed = Programmed::default();
+        programmed.replace(&table(), &RuleSet::default());
+        expect![[r#"
+            table ip t {
+            	chain service_by_client_1 { meta l4proto tcp dnat ip to ip saddr . ip daddr . tcp dport map @clients_tcp; meta l4proto udp dnat ip to ip saddr . ip daddr . udp dport map @clients_udp; meta l4proto sctp dnat ip to ip saddr . ip daddr . sctp dport map @clients_sctp; dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 1 map @service_endpoints_tcp; dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 1 map @service_endpoints_udp; dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 1 map @service_endpoints_sctp; }
+            }
+            table ip t {
+            	chain node_port_by_client_1 { meta l4proto tcp dnat ip to ip saddr . ip daddr . tcp dport map @clients_tcp; meta l4proto udp dnat ip to ip saddr . ip daddr . udp dport map @clients_udp; meta l4proto sctp dnat ip to ip saddr . ip daddr . sctp dport map @clients_sctp; dnat ip to meta l4proto . th dport . numgen random mod 1 map @node_port_endpoints_tcp; dnat ip to meta l4proto . th dport . numgen random mod 1 map @node_port_endpoints_udp; dnat ip to meta l4proto . th dport . numgen random mod 1 map @node_port_endpoints_sctp; }
+            }
+            table ip t {
+            	chain remember_10 {
+            		meta l4proto tcp update @clients_tcp { ip saddr . ct original ip daddr . ct original proto-dst timeout 10s : ip daddr . tcp dport }
+            		meta l4proto udp update @clients_udp { ip saddr . ct original ip daddr . ct original proto-dst timeout 10s : ip daddr . udp dport }
+            		meta l4proto sctp update @clients_sctp { ip saddr . ct original ip daddr . ct original proto-dst timeout 10s : ip daddr . sctp dport }
+            	}
+            }
+            add element ip t node_ports { tcp . 30080 : goto node_port_by_client_1 }
+            add element ip t node_port_affinity { tcp . 30080 : goto remember_10 }
+            add element ip t node_port_endpoints_tcp { tcp . 30080 . 0 : 10.1.0.1 . 8080 }
+            add element ip t services { 10.0.0.1 . tcp . 80 : goto service_by_client_1 }
+            add element ip t service_affinity { 10.0.0.1 . tcp . 80 : goto remember_10 }
+            add element ip t service_endpoints_tcp { 10.0.0.1 . tcp . 80 . 0 : 10.1.0.1 . 8080 }
+            add element ip t hairpin { 10.1.0.1 . 10.1.0.1 }
+        "#]].assert_eq(&programmed.change(&table(), &RuleSet::default(), &new));
+        assert!(!programmed.change(&table(), &new, &RuleSet::default()).contains("chain"));
     }
 }

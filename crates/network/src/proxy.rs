@@ -1,5 +1,6 @@
 //! Keeps the kernel's rules and the DNS zone in step with the cluster: watch, compute, apply.
 
+use crate::clients::Forgetting;
 use crate::conntrack;
 use crate::dns::Server;
 use crate::link;
@@ -24,6 +25,8 @@ const MAX_WAITING: usize = 64;
 const GATHER: Duration = Duration::from_millis(1);
 /// Pause before a failed transaction is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often clients of endpoints that are gone are looked for, when some of them end meanwhile.
+const FORGET_TRIES: usize = 3;
 /// A transaction that takes longer has failed.
 const NFT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -82,6 +85,8 @@ struct Proxy {
     in_step: bool,
     /// UDP front ends whose endpoints changed, and whose clients may still be led to the old ones.
     moved: BTreeSet<Frontend>,
+    /// Front ends with affinity of which endpoints are gone.
+    shrunk: BTreeSet<Frontend>,
 }
 
 /// Runs until it is dropped: errors are logged and tried again.
@@ -94,9 +99,18 @@ pub async fn run(config: Config, client: Client, dns: Option<Server>) {
         tokio::spawn(reflector.run(sink.clone()));
     }
     drop(sink);
-    let (shares, programmed, moved) = Default::default();
-    let mut proxy =
-        Proxy { config, dns, caches, services, slices, shares, programmed, in_step: false, moved };
+    let mut proxy = Proxy {
+        config,
+        dns,
+        caches,
+        services,
+        slices,
+        shares: Shares::default(),
+        programmed: Programmed::default(),
+        in_step: false,
+        moved: BTreeSet::new(),
+        shrunk: BTreeSet::new(),
+    };
     let mut dirty = BTreeSet::new();
     loop {
         let pause = if proxy.in_step || !proxy.synced() { Duration::MAX } else { RETRY };
@@ -139,11 +153,13 @@ impl Proxy {
             let old = self.shares.remove(&key).unwrap_or_default();
             commands.push_str(&self.programmed.change(&self.config.table, &old, &new));
             self.moved.extend(moved(&old, &new));
+            self.shrunk.extend(shrunk(&old, &new));
             if !new.frontends.is_empty() {
                 self.shares.insert(key, new);
             }
         }
         if self.in_step && (commands.is_empty() || self.send(&commands).await) {
+            self.forget_clients().await;
             return self.forget_flows().await;
         }
         if let Err(e) = allow_loopback_replies(&self.config) {
@@ -156,7 +172,49 @@ impl Proxy {
         self.programmed = programmed.with_users(self.shares.values());
         self.in_step = self.send(&commands).await;
         if self.in_step {
+            // The table is new, and knows no clients.
+            self.shrunk.clear();
             self.forget_flows().await;
+        }
+    }
+
+    /// Takes front ends out of a list, with their endpoints as they are now.
+    fn as_now(&self, frontends: BTreeSet<Frontend>) -> BTreeMap<Frontend, Backends> {
+        let now = |f: Frontend| {
+            let found = self.shares.values().find_map(|s| s.frontends.get(&f));
+            (f, found.cloned().unwrap_or_default())
+        };
+        frontends.into_iter().map(now).collect()
+    }
+
+    /// Frees clients of services with affinity from endpoints that are gone.
+    async fn forget_clients(&mut self) {
+        if self.shrunk.is_empty() {
+            return;
+        }
+        let shrunk = std::mem::take(&mut self.shrunk);
+        let frontends = self.as_now(shrunk);
+        let table = &self.config.table.name;
+        let forgetting = Forgetting { table, frontends: &frontends };
+        for (protocol, map) in forgetting.maps() {
+            for attempt in 1..=FORGET_TRIES {
+                let listing = match nft_output(&["-j", "list", "map", "ip", table, &map], "").await {
+                    Ok(text) => text,
+                    Err(e) => {
+                        tracing::warn!("clients may be led to endpoints that are gone: {e}");
+                        break;
+                    }
+                };
+                let commands = forgetting.commands(protocol, &listing);
+                match if commands.is_empty() { Ok(()) } else { nft(&commands).await } {
+                    Ok(()) => break,
+                    // Somebody's time was over in between.
+                    Err(e) if attempt == FORGET_TRIES => {
+                        tracing::warn!("clients may be led to endpoints that are gone: {e}");
+                    }
+                    Err(_) => {}
+                }
+            }
         }
     }
 
@@ -165,12 +223,8 @@ impl Proxy {
         if self.moved.is_empty() {
             return;
         }
-        let now = |f: Frontend| {
-            let found = self.shares.values().find_map(|s| s.frontends.get(&f));
-            (f, found.cloned().unwrap_or_default())
-        };
-        let frontends: BTreeMap<Frontend, Backends> =
-            std::mem::take(&mut self.moved).into_iter().map(now).collect();
+        let moved = std::mem::take(&mut self.moved);
+        let frontends = self.as_now(moved);
         match tokio::task::spawn_blocking(move || conntrack::forget(&frontends)).await {
             Ok(Ok(0)) | Err(_) => {}
             Ok(Ok(n)) => tracing::debug!(n, "UDP flows to endpoints that are gone are forgotten"),
@@ -219,6 +273,15 @@ fn moved(old: &RuleSet, new: &RuleSet) -> BTreeSet<Frontend> {
     all.filter(|f| f.protocol == Protocol::Udp).filter(differs).copied().collect()
 }
 
+/// The front ends with affinity of which endpoints are gone.
+fn shrunk(old: &RuleSet, new: &RuleSet) -> BTreeSet<Frontend> {
+    let gone = |(f, was): &(&Frontend, &Backends)| {
+        let now = new.frontends.get(f).map(|b| b.targets.as_slice()).unwrap_or_default();
+        was.affinity.is_some() && was.targets.iter().any(|t| !now.contains(t))
+    };
+    old.frontends.iter().filter(gone).map(|(f, _)| *f).collect()
+}
+
 /// The services that a change concerns, as (namespace, name).
 fn concerned(change: &Change, slices: bool) -> Vec<(String, String)> {
     let objects = [change.old.clone(), change.new.clone()].into_iter().flatten();
@@ -234,11 +297,16 @@ fn concerned(change: &Change, slices: bool) -> Vec<(String, String)> {
 
 /// Runs one transaction of nftables commands.
 pub(crate) async fn nft(commands: &str) -> io::Result<()> {
+    nft_output(&["-f", "-"], commands).await.map(drop)
+}
+
+/// Runs `nft` with a text to read; what it says.
+async fn nft_output(arguments: &[&str], input: &str) -> io::Result<String> {
     let mut command = tokio::process::Command::new("nft");
     command
-        .args(["-f", "-"])
+        .args(arguments)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     let mut child =
@@ -246,13 +314,13 @@ pub(crate) async fn nft(commands: &str) -> io::Result<()> {
     let stdin = child.stdin.take();
     let feed = async {
         if let Some(mut stdin) = stdin {
-            let _ = stdin.write_all(commands.as_bytes()).await;
+            let _ = stdin.write_all(input.as_bytes()).await;
         }
     };
     let both = async { tokio::join!(feed, child.wait_with_output()).1 };
     let out = tokio::time::timeout(NFT_TIMEOUT, both).await??;
     if out.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&out.stdout).into_owned());
     }
     let text = String::from_utf8_lossy(&out.stderr);
     Err(io::Error::other(text.lines().next().unwrap_or("nft failed without a word").to_owned()))

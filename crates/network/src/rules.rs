@@ -58,8 +58,9 @@ pub struct Frontend {
 /// Where such packets go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backends {
-    /// `sessionAffinity: ClientIP`: the same client gets the same endpoint while the endpoints stay the same.
-    pub affinity: bool,
+    /// `sessionAffinity: ClientIP`: a client gets the endpoint of its last connection again, if that is at most so many
+    /// seconds ago.
+    pub affinity: Option<u32>,
     /// Endpoints, sorted, each once. Empty: the packet is refused.
     pub targets: Vec<SocketAddrV4>,
 }
@@ -90,7 +91,7 @@ pub fn add_service(rules: &mut RuleSet, service: &Service, slices: &[&EndpointSl
     if spec.type_.as_deref() == Some("ExternalName") || spec.cluster_ip.as_deref() == Some("None") {
         return;
     }
-    let affinity = spec.session_affinity.as_deref() == Some("ClientIP");
+    let affinity = affinity(spec);
     for port in spec.ports.iter().flatten() {
         let Some(protocol) = Protocol::parse(port.protocol.as_deref().unwrap_or("TCP")) else { continue };
         let backends =
@@ -115,6 +116,15 @@ pub fn add_service(rules: &mut RuleSet, service: &Service, slices: &[&EndpointSl
             rules.frontends.insert(Frontend { address: None, protocol, port: number }, outside);
         }
     }
+}
+
+/// For how many seconds a client belongs to an endpoint (`DefaultClientIPServiceAffinitySeconds`: three hours).
+fn affinity(spec: &ServiceSpec) -> Option<u32> {
+    const DEFAULT_SECONDS: u32 = 10_800;
+    let client_ip = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref());
+    let seconds = client_ip.and_then(|c| c.timeout_seconds).and_then(|n| u32::try_from(n).ok());
+    (spec.session_affinity.as_deref() == Some("ClientIP"))
+        .then(|| seconds.filter(|n| *n > 0).unwrap_or(DEFAULT_SECONDS))
 }
 
 fn cluster_addresses(spec: &ServiceSpec) -> BTreeSet<Ipv4Addr> {
@@ -193,7 +203,8 @@ pub(crate) mod tests {
         let line = |(f, b): (&Frontend, &Backends)| {
             let address = f.address.map_or("node".to_owned(), |a| a.to_string());
             let targets: Vec<String> = b.targets.iter().map(ToString::to_string).collect();
-            format!("{address} {} {} -> {}", f.protocol.as_str(), f.port, targets.join(" "))
+            let sticky = b.affinity.map_or_else(String::new, |n| format!(" ({n} s)"));
+            format!("{address} {} {} -> {}{sticky}", f.protocol.as_str(), f.port, targets.join(" "))
         };
         set.frontends.iter().map(line).collect()
     }
@@ -212,6 +223,22 @@ pub(crate) mod tests {
                 "10.0.0.1 tcp 80 -> 10.1.0.1:8080 10.1.0.2:8080",
             ]
         );
+    }
+
+    #[test]
+    fn a_client_stays_with_its_endpoint_for_as_long_as_is_asked() {
+        let slices = [slice(json!([{"addresses": ["10.1.0.1"]}]), json!([{"port": 80}]))];
+        let with = |more: Value| {
+            let mut spec = json!({"clusterIP": "10.0.0.1", "ports": [{"port": 80}]});
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            rules(spec, &slices).concat()
+        };
+        let config = json!({"clientIP": {"timeoutSeconds": 10}});
+        let plain = "10.0.0.1 tcp 80 -> 10.1.0.1:80";
+        assert_eq!(with(json!({"sessionAffinity": "None", "sessionAffinityConfig": config})), plain);
+        assert_eq!(with(json!({"sessionAffinity": "ClientIP"})), format!("{plain} (10800 s)"));
+        let ten = with(json!({"sessionAffinity": "ClientIP", "sessionAffinityConfig": config}));
+        assert_eq!(ten, format!("{plain} (10 s)"));
     }
 
     #[test]
