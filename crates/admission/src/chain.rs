@@ -2,8 +2,9 @@
 
 use crate::plugins::{
     certificates, default_ingress_class, default_storage_class, default_toleration_seconds,
-    deny_external_ips, limit_ranger, namespace_lifecycle, node_restriction, owner_references, pod_security,
-    priority, pvc_resize, resource_quota, runtime_class, service_account, storage_object_in_use, taint_nodes,
+    deny_external_ips, limit_ranger, namespace_lifecycle, node_restriction, owner_references, pod_resize,
+    pod_security, priority, pvc_resize, resource_quota, runtime_class, service_account,
+    storage_object_in_use, taint_nodes,
 };
 use crate::{Awaited, Request, SideWrite};
 use meta::{Attributes, Object, Status};
@@ -73,6 +74,7 @@ pub fn default_chain() -> Vec<Box<dyn Plugin>> {
         Box::new(certificates::CertificateSubjectRestriction),
         Box::new(default_ingress_class::DefaultIngressClass),
         Box::new(deny_external_ips::DenyServiceExternalIPs),
+        Box::new(pod_resize::PodResizeValidator),
         Box::new(resource_quota::ResourceQuota),
     ]
 }

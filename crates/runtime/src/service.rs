@@ -186,7 +186,7 @@ impl ContainerRuntime for Service {
         request: UpdatePodSandboxResourcesRequest,
     ) -> CallFuture<'_, UpdatePodSandboxResourcesResponse> {
         self.blocking(move |core| {
-            core.update_sandbox_resources(&request.pod_sandbox_id)
+            core.update_sandbox_resources(&request.pod_sandbox_id, request.resources)
                 .map(|()| UpdatePodSandboxResourcesResponse {})
         })
     }

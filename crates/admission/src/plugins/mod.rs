@@ -9,6 +9,7 @@ pub(crate) mod limit_ranger;
 pub(crate) mod namespace_lifecycle;
 pub(crate) mod node_restriction;
 pub(crate) mod owner_references;
+pub(crate) mod pod_resize;
 pub(crate) mod pod_security;
 pub(crate) mod priority;
 pub(crate) mod pvc_resize;

@@ -96,8 +96,10 @@ fn divided(value: &Quantity, divisor: Option<&Quantity>, cpu: bool) -> String {
     (v / d + i64::from(v % d > 0)).to_string()
 }
 
-/// A container's request or limit as text.
+/// A container's request or limit as text. Without a limit of its own the pod's as a whole, and then the node's
+/// (`MergeContainerResourceLimits`).
 pub fn resource(
+    pod: &Pod,
     c: &Container,
     selector: &ResourceFieldSelector,
     around: &Surroundings,
@@ -118,7 +120,9 @@ pub fn resource(
         (_, n) if n.starts_with("hugepages-") => Quantity::default(),
         _ => return Err(format!("unsupported container resource : {}", selector.resource)),
     };
-    let value = amount(list, name).unwrap_or(default);
+    let level = podspec::spec(pod).resources.as_ref().and_then(|r| r.limits.as_ref());
+    let level = level.filter(|_| selector.resource.starts_with("limits."));
+    let value = amount(list, name).or_else(|| amount(level, name)).unwrap_or(default);
     Ok(divided(&value, divisor.as_ref(), name == "cpu"))
 }
 
@@ -131,16 +135,21 @@ mod tests {
         let c: Container = serde_json::from_value(serde_json::json!({"name": "c", "resources":
             {"limits": {"cpu": "1500m", "memory": "32Mi"}}}))
         .unwrap();
-        let ask = |resource: &str, divisor: &str| {
+        let spec = serde_json::json!({"containers": [], "resources": {"limits": {"memory": "64Mi"}, "requests": {"cpu": 1}}});
+        let pod: Pod = serde_json::from_value(serde_json::json!({"metadata": {}, "spec": spec})).unwrap();
+        let ask_of = |c: &Container, resource: &str, divisor: &str| {
             let divisor = (!divisor.is_empty())
                 .then(|| k8s_openapi::apimachinery::pkg::api::resource::Quantity(divisor.into()));
             let s = ResourceFieldSelector { resource: resource.into(), divisor, container_name: None };
-            super::resource(&c, &s, &Surroundings::default()).unwrap_or_else(|e| e)
+            super::resource(&pod, c, &s, &Surroundings::default()).unwrap_or_else(|e| e)
         };
+        let ask = |resource: &str, divisor: &str| ask_of(&c, resource, divisor);
         assert_eq!(ask("limits.cpu", ""), "2");
         assert_eq!(ask("limits.cpu", "1m"), "1500");
         assert_eq!(ask("limits.memory", "1Mi"), "32");
         assert_eq!(ask("requests.memory", ""), "0");
+        let bare = Container::default();
+        assert_eq!([ask_of(&bare, "limits.memory", "1Mi"), ask_of(&bare, "requests.cpu", "")], ["64", "0"]);
         assert_eq!(ask("cpu", ""), "unsupported container resource : cpu");
     }
 

@@ -224,7 +224,8 @@ impl Builder<'_> {
         if let Some(r) = &from.resource_field_ref {
             let other = r.container_name.as_deref().filter(|n| !n.is_empty());
             let found = other.and_then(|n| podspec::find_container(self.pod, n)).map(|(c, _)| c);
-            return downward::resource(found.as_ref().unwrap_or(self.container), r, self.around).map(Some);
+            return downward::resource(self.pod, found.as_ref().unwrap_or(self.container), r, self.around)
+                .map(Some);
         }
         if let Some(r) = &from.config_map_key_ref {
             let optional = r.optional == Some(true);

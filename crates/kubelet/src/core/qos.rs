@@ -89,14 +89,45 @@ pub fn oom_score(pod: &Pod, container: &Container, capacity: i64) -> i64 {
         let share = i128::from(bytes) * 1000 / i128::from(capacity.max(1));
         1000 - i64::try_from(share).unwrap_or(1000)
     };
-    let mut adj = score(request(container));
+    let share = share_of_rest(pod, request);
+    let mut adj = score(request(container) + share);
     if podspec::is_sidecar(container) {
         let least = podspec::containers(pod).iter().map(request).min().unwrap_or(0);
-        adj = adj.min(score(least));
+        adj = adj.min(score(least + share));
     }
     match adj {
         a if a < 1000 + GUARANTEED_OOM_SCORE => 1000 + GUARANTEED_OOM_SCORE,
         BEST_EFFORT_OOM_SCORE => BEST_EFFORT_OOM_SCORE - 1,
         a => a,
+    }
+}
+
+/// What the pod as a whole asks for beyond its containers, divided among them (KEP-2837).
+fn share_of_rest(pod: &Pod, request: impl Fn(&Container) -> i64) -> i64 {
+    let level = podspec::spec(pod).resources.as_ref().and_then(|r| r.requests.as_ref());
+    let whole = resources::value(level, "memory");
+    let sidecars = podspec::init_containers(pod).iter().filter(|c| podspec::is_sidecar(c));
+    let (count, sum) = podspec::containers(pod)
+        .iter()
+        .chain(sidecars)
+        .fold((0, 0_i64), |(n, sum), c| (n + 1, sum.saturating_add(request(c))));
+    if count == 0 { 0 } else { (whole - sum).max(0) / count }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn what_a_pod_asks_for_as_a_whole_counts_for_its_containers() {
+        let score = |level: Value| {
+            let of = |name: &str, n: &str| json!({"name": name, "resources": {"requests": {"memory": n}}});
+            let spec = json!({"resources": level, "containers": [of("a", "100"), of("b", "200")]});
+            let pod: Pod = serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap();
+            podspec::containers(&pod).iter().map(|c| oom_score(&pod, c, 1000)).collect::<Vec<_>>()
+        };
+        assert_eq!(score(Value::Null), [900, 800]);
+        assert_eq!(score(json!({"requests": {"memory": "500"}})), [800, 700]);
     }
 }

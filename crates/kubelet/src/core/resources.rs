@@ -14,7 +14,7 @@ pub type List = BTreeMap<String, ApiQuantity>;
 pub type Amounts = BTreeMap<String, Quantity>;
 
 /// The length of a CPU quota's period in microseconds.
-const QUOTA_PERIOD: i64 = 100_000;
+pub const QUOTA_PERIOD: i64 = 100_000;
 /// The least CPU quota in microseconds that the kernel takes.
 const MIN_QUOTA: i64 = 1_000;
 /// The least CPU shares.
@@ -118,8 +118,12 @@ pub fn quota(milli: i64) -> i64 {
 pub fn for_container(pod: &Pod, c: &Container, node: &NodeSettings) -> LinuxContainerResources {
     let limits = c.resources.as_ref().and_then(|r| r.limits.as_ref());
     let requests = c.resources.as_ref().and_then(|r| r.requests.as_ref());
+    // Without a limit of its own, that of the pod as a whole: the pod's group holds for all of its containers together.
     let level = podspec::spec(pod).resources.as_ref().and_then(|r| r.limits.as_ref());
-    let cpu_limit = milli(limits, "cpu");
+    let cpu_limit = match milli(limits, "cpu") {
+        0 => milli(level, "cpu"),
+        n => n,
+    };
     let cpu_request = match requests.is_some_and(|r| r.contains_key("cpu")) {
         true => milli(requests, "cpu"),
         false => cpu_limit,

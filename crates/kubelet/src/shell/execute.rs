@@ -8,6 +8,7 @@ use client::{Api, DeleteOptions};
 use cri::{
     PodSandboxStatusRequest, RemoveContainerRequest, RemovePodSandboxRequest, RunPodSandboxRequest,
     StopContainerRequest, StopPodSandboxRequest, UpdateContainerResourcesRequest,
+    UpdatePodSandboxResourcesRequest,
 };
 use k8s_openapi::api::core::v1::Pod;
 use std::sync::Arc;
@@ -55,6 +56,7 @@ pub(crate) async fn run(ctx: Arc<Context>, pod: Arc<Pod>, op: Op) -> Outcome {
         }
         Op::Probe { id, container, kind } => {
             let answer = probe::run(&ctx, &pod, &id, &container, kind).await;
+            ctx.probes.count(podspec::uid(&pod), &container, kind, &answer);
             Outcome::Probed(id, container, kind, answer)
         }
         Op::Unmount => Outcome::Unmounted(volumes::unmount(&ctx, &pod).await),
@@ -82,7 +84,23 @@ async fn create_sandbox(ctx: &Arc<Context>, pod: &Arc<Pod>, attempt: u32) -> Res
     answer.status.as_ref().map(Sandbox::from_cri).ok_or_else(|| "pod sandbox status is nil".to_owned())
 }
 
-/// Gives a container what its spec says; returns that as text.
+/// Gives the pod as a whole what it may use. What can't be is no failure: the containers' own limits hold.
+async fn resize_pod(ctx: &Arc<Context>, pod: &Arc<Pod>) -> bool {
+    let sandbox = ctx.pod(podspec::uid(pod)).and_then(|h| h.observed.ready_sandbox().map(|s| s.id.clone()));
+    let request = UpdatePodSandboxResourcesRequest {
+        pod_sandbox_id: sandbox.unwrap_or_default(),
+        overhead: Some(resources::for_overhead(pod)),
+        resources: Some(resources::for_sandbox(pod)),
+    };
+    let answer = ctx.runtime.update_pod_sandbox_resources(request).await;
+    if let Err(e) = &answer {
+        tracing::debug!(pod = podspec::full_name(pod), "the pod's limits are not changed: {e}");
+    }
+    answer.is_ok()
+}
+
+/// Gives a container what its spec says; returns that as text. The pod must have more before its containers, and can
+/// have less after the last of them: the kernel refuses what is in the wrong order.
 async fn resize(ctx: &Arc<Context>, pod: &Arc<Pod>, id: &str, name: &str) -> Result<String, String> {
     let (c, _) = podspec::find_container(pod, name).ok_or_else(|| format!("container {name:?} is gone"))?;
     let request = UpdateContainerResourcesRequest {
@@ -90,7 +108,11 @@ async fn resize(ctx: &Arc<Context>, pod: &Arc<Pod>, id: &str, name: &str) -> Res
         linux: Some(resources::for_container(pod, &c, &ctx.settings)),
         ..UpdateContainerResourcesRequest::default()
     };
+    let grown = resize_pod(ctx, pod).await;
     ctx.runtime.update_container_resources(request).await.map_err(|e| e.to_string())?;
+    if !grown {
+        resize_pod(ctx, pod).await;
+    }
     Ok(resize::amounts(&c))
 }
 

@@ -146,7 +146,7 @@ pub(crate) fn downward(
             let name = r.container_name.as_deref().unwrap_or_default();
             let (c, _) =
                 podspec::find_container(pod, name).ok_or_else(|| format!("container {name} not found"))?;
-            downward::resource(&c, r, around)?
+            downward::resource(pod, &c, r, around)?
         } else {
             String::new()
         };

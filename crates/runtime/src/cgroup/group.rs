@@ -90,6 +90,11 @@ impl Group {
         Ok(())
     }
 
+    /// Whether the group is there.
+    pub(crate) fn is_made(&self) -> bool {
+        self.made().next().is_some()
+    }
+
     /// The places where the group was made.
     fn made(&self) -> impl Iterator<Item = &Place> {
         self.places.iter().filter(|place| place.directory.is_dir())

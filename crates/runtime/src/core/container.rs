@@ -153,11 +153,6 @@ impl Core {
         }
     }
 
-    /// CRI `UpdatePodSandboxResources`: limits of the pod's own group are the node agent's; nothing is left to do.
-    pub(crate) fn update_sandbox_resources(&self, id: &str) -> CallResult<()> {
-        self.sandbox(id).map(drop)
-    }
-
     /// CRI `UpdateContainerResources`: what is set replaces what was.
     pub(crate) fn update_resources(
         &self,

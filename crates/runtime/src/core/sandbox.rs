@@ -6,7 +6,9 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use cri::{CriError, NamespaceMode, NamespaceOption, PodSandboxConfig, RunPodSandboxRequest};
+use cri::{
+    CriError, LinuxContainerResources, NamespaceMode, NamespaceOption, PodSandboxConfig, RunPodSandboxRequest,
+};
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::{CallResult, Core, Sandbox, failed, lock, new_id};
@@ -218,6 +220,25 @@ impl Core {
             }
             None => self.network.release(address, veth.as_deref()),
         }
+    }
+
+    /// CRI `UpdatePodSandboxResources`: what the pod may use as a whole.
+    pub(crate) fn update_sandbox_resources(
+        &self,
+        id: &str,
+        wanted: Option<LinuxContainerResources>,
+    ) -> CallResult<()> {
+        let sandbox = self.sandbox(id)?;
+        let Some(wanted) = wanted else { return Ok(()) };
+        let _working = lock(&sandbox.work);
+        let mut slot = lock(&sandbox.record);
+        let linux = slot.config.linux.get_or_insert_default();
+        let group = self.cgroups.group(&linux.cgroup_parent);
+        if group.is_made() {
+            group.limit(&wanted).map_err(|e| failed("changing the pod's limits", e))?;
+        }
+        linux.resources = Some(wanted);
+        self.save_sandbox(&slot)
     }
 
     /// CRI `RemovePodSandbox`: stops it if it is not, and forgets it with its containers.

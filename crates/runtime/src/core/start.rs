@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cri::{CriError, Mount, MountPropagation, NamespaceMode, NamespaceOption};
+use cri::{CriError, LinuxContainerResources, Mount, MountPropagation, NamespaceMode, NamespaceOption};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -133,6 +133,7 @@ impl Core {
         let cpuset = !record.resources.cpuset_cpus.is_empty() || !record.resources.cpuset_mems.is_empty();
         group.create(cpuset).map_err(|e| failed("making the container's control groups", e))?;
         group.limit(&record.resources).map_err(|e| failed("setting the container's limits", e))?;
+        self.limit_pod(record)?;
         self.weigh(record);
         if !record.resources.unified.contains_key("pids.max") {
             group.limit_pids(PIDS_LIMIT).map_err(|e| failed("limiting the container's processes", e))?;
@@ -143,6 +144,17 @@ impl Core {
             tracing::warn!(%error, container = record.id, "device rules not set");
         }
         Ok(())
+    }
+
+    /// What a pod may use as a whole holds for the group of all its containers (`pkg/kubelet/cm/pod_container_manager_linux.go`).
+    fn limit_pod(&self, record: &ContainerRecord) -> CallResult<()> {
+        let linux = self.sandbox(&record.sandbox)?.record().config.linux.unwrap_or_default();
+        let whole = LinuxContainerResources { cpu_shares: 0, ..linux.resources.unwrap_or_default() };
+        if whole.cpu_quota == 0 && whole.memory_limit_in_bytes == 0 && whole.hugepage_limits.is_empty() {
+            return Ok(());
+        }
+        let limited = self.cgroups.group(&linux.cgroup_parent).limit(&whole);
+        limited.map_err(|e| failed("setting the pod's limits", e))
     }
 
     /// A pod weighs what its containers ask for together, and a class of pods what its pods do

@@ -1,4 +1,4 @@
-use super::{World, create, pod, pod_with};
+use super::{World, create, pod, pod_with, update};
 use expect_test::expect;
 use serde_json::{Value, json};
 
@@ -68,4 +68,24 @@ fn refuses_what_is_outside() {
         403 persistentvolumeclaims "c" is forbidden: minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 512Mi
         403 persistentvolumeclaims "c" is forbidden: maximum storage usage per PersistentVolumeClaim is 10Gi, but request is 20Gi
         403 persistentvolumeclaims "c" is forbidden: [minimum storage usage per PersistentVolumeClaim is 1Gi.  No request is specified, maximum storage usage per PersistentVolumeClaim is 10Gi.  No request is specified]"#]].assert_eq(&lines.join("\n"));
+}
+
+#[test]
+fn a_resize_beyond_the_node_is_refused() {
+    let mut world = World::new();
+    let node = json!({"metadata": {"name": "n1"}, "status": {"allocatable": {"cpu": "2", "memory": "1Gi"}}});
+    world.put("/nodes", node);
+    let on_node = |cpu: &str, memory: &str| {
+        let mut pod = pod_with(json!({"requests": {"cpu": cpu, "memory": memory}}));
+        pod["spec"]["nodeName"] = json!("n1");
+        pod
+    };
+    let resize = |cpu: &str, memory: &str| update("/pods/resize", on_node(cpu, memory), on_node("1", "1Mi"));
+    let lines = [world.say(resize("2", "1Gi")), world.say(resize("2100m", "2Gi"))];
+    expect![[r#"
+        ok
+        403 pods "p" is forbidden: node didn't have enough allocatable resources: cpu, requested: 2100, allocatable: 2000; memory, requested: 2147483648, allocatable: 1073741824"#]]
+    .assert_eq(&lines.join("\n"));
+    let refused = world.admit(&mut resize("3", "1Mi")).unwrap_err();
+    assert_eq!(refused.details["causes"], json!([{"reason": "NodeCapacity"}]));
 }
