@@ -44,13 +44,14 @@ pub fn admit<'a>(
     pod: &Pod,
     others: impl Iterator<Item = &'a Pod> + Clone,
     node: &Node,
+    host_has_apparmor: bool,
 ) -> Result<(), Rejection> {
     let spec = podspec::spec(pod);
     if spec.os.as_ref().is_some_and(|os| os.name != "linux") {
         return reject("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS");
     }
     sysctls(pod)?;
-    apparmor(pod)?;
+    apparmor(pod, host_has_apparmor)?;
     if !selected(pod, node) {
         let message = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
         return reject("NodeAffinity", message);
@@ -76,7 +77,7 @@ pub fn admit<'a>(
 
 /// The runtime puts nobody under an AppArmor profile: a pod that asks for one must not run without it
 /// (`NewAppArmorAdmitHandler`).
-fn apparmor(pod: &Pod) -> Result<(), Rejection> {
+fn apparmor(pod: &Pod, host_has_it: bool) -> Result<(), Rejection> {
     let asked = |p: Option<&AppArmorProfile>| p.is_some_and(|p| p.type_ != "Unconfined");
     let of_pod = podspec::spec(pod).security_context.as_ref().and_then(|s| s.app_armor_profile.as_ref());
     let ephemeral = podspec::ephemeral_containers(pod).iter().map(|e| e.security_context.as_ref());
@@ -84,7 +85,11 @@ fn apparmor(pod: &Pod) -> Result<(), Rejection> {
     let mut own = others.map(|c| c.security_context.as_ref()).chain(ephemeral);
     let pending = podspec::status(pod).phase.as_deref().is_none_or(|p| p == "Pending");
     if pending && own.any(|s| asked(s.and_then(|s| s.app_armor_profile.as_ref()).or(of_pod))) {
-        return reject("AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host");
+        let why = match host_has_it {
+            true => "the container runtime of this node does not support AppArmor",
+            false => "AppArmor is not enabled on the host",
+        };
+        return reject("AppArmor", format!("Cannot enforce AppArmor: {why}"));
     }
     Ok(())
 }
@@ -254,7 +259,8 @@ mod tests {
         let others: Vec<Pod> = others.iter().cloned().map(pod).collect();
         let mut spec = spec;
         spec["tolerations"] = spec.get("tolerations").cloned().unwrap_or(json!([{"operator": "Exists"}]));
-        match admit(&pod(spec), others.iter(), &serde_json::from_value(node).unwrap()) {
+        let has_apparmor = spec["hostname"] == "has-apparmor";
+        match admit(&pod(spec), others.iter(), &serde_json::from_value(node).unwrap(), has_apparmor) {
             Ok(()) => "admitted".to_owned(),
             Err(r) => format!("{}: {}", r.reason, r.message),
         }
@@ -277,6 +283,10 @@ mod tests {
                 json!({"securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}}, "containers": [{"name": "c"}]}),
                 &[],
             ),
+            check(
+                json!({"hostname": "has-apparmor", "securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}}}),
+                &[],
+            ),
         ];
         expect![[r#"
             admitted
@@ -287,7 +297,8 @@ mod tests {
             TaintToleration: Predicate TaintToleration failed: node(s) had untolerated taint(s) {gone: }
             PodOSNotSupported: Failed to admit pod as the OS field doesn't match node OS
             SysctlForbidden: forbidden sysctl: "kernel.msgmax" not allowlisted
-            AppArmor: Cannot enforce AppArmor: AppArmor is not enabled on the host"#]]
+            AppArmor: Cannot enforce AppArmor: AppArmor is not enabled on the host
+            AppArmor: Cannot enforce AppArmor: the container runtime of this node does not support AppArmor"#]]
         .assert_eq(&lines.join("\n"));
     }
 }

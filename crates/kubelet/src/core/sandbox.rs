@@ -19,6 +19,8 @@ pub struct NodeSettings {
     pub memory: i64,
     /// Whether the node has cgroup v2 alone.
     pub unified_cgroups: bool,
+    /// Whether the node's kernel enforces AppArmor profiles.
+    pub apparmor: bool,
 }
 
 /// Directory of a pod's logs below that of all pods: `<namespace>_<name>_<uid>`.

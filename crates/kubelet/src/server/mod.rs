@@ -2,7 +2,10 @@
 //! (`pkg/kubelet/server/server.go`). Nothing is answered before the client is known and allowed.
 
 mod auth;
+mod cadvisor;
 mod container_logs;
+mod exposition;
+mod node_logs;
 mod route;
 mod stats;
 mod stream;

@@ -1,6 +1,6 @@
 //! Which handler a path belongs to.
 
-use super::{Answer, Request, answer, container_logs, stats, stream, text};
+use super::{Answer, Request, answer, cadvisor, container_logs, node_logs, stats, stream, text};
 use crate::core::evict::Reserve;
 use crate::core::observe::State;
 use crate::core::podspec;
@@ -98,6 +98,9 @@ pub(crate) async fn route(ctx: &Arc<Context>, request: Request) -> Answer {
         ["run", ns, pod, container] if !get => run(ctx, (ns, pod, "", container), &query).await,
         ["run", ns, pod, uid, container] if !get => run(ctx, (ns, pod, uid, container), &query).await,
         ["stats", "summary"] if either => stats::summary(ctx).await,
+        ["metrics", "cadvisor"] if get => cadvisor::cadvisor(ctx).await,
+        ["metrics", "probes"] if get => cadvisor::probes(ctx),
+        ["logs", below @ ..] if get => node_logs::serve(below).await,
         ["metrics", "resource"] if get => stats::resource_metrics(ctx).await,
         ["metrics"] if get => stats::metrics(ctx),
         ["configz"] if get => configz(ctx),

@@ -1,6 +1,7 @@
 //! What pods use: `/stats/summary`, `/metrics/resource` (`pkg/kubelet/server/stats`,
 //! `pkg/kubelet/metrics/collectors/resource_metrics.go`).
 
+use super::exposition::{TEXT, family, labels};
 use super::{Answer, answer, text};
 use crate::core::observe::{CONTAINER_NAME_LABEL, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL};
 use crate::core::{conditions, podspec};
@@ -12,27 +13,30 @@ use cri::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write;
 use std::path::Path;
 
-const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The kernel's clock ticks a second.
 const TICKS: u64 = 100;
 
-struct Used {
-    uid: String,
-    namespace: String,
-    pod: String,
-    container: String,
+/// What a running container uses.
+pub(super) struct Used {
+    pub uid: String,
+    pub namespace: String,
+    pub pod: String,
+    pub container: String,
+    /// The runtime's identifier.
+    pub id: String,
     /// When it was started, in nanoseconds since the epoch; 0 if unknown.
-    started: i64,
-    cpu_nanos: u64,
-    nano_cores: Option<u64>,
-    working_set: u64,
-    usage: u64,
-    rss: u64,
-    disk: u64,
-    at: i64,
+    pub started: i64,
+    pub cpu_nanos: u64,
+    pub nano_cores: Option<u64>,
+    pub working_set: u64,
+    pub usage: u64,
+    pub rss: u64,
+    pub swap: u64,
+    pub disk: u64,
+    /// When it was looked at, in nanoseconds since the epoch.
+    pub at: i64,
 }
 
 fn used(ctx: &Context, s: ContainerStats) -> Option<Used> {
@@ -53,12 +57,15 @@ fn used(ctx: &Context, s: ContainerStats) -> Option<Used> {
         working_set: number(&memory.working_set_bytes),
         usage: number(&memory.usage_bytes),
         rss: number(&memory.rss_bytes),
+        swap: s.swap.and_then(|s| s.swap_usage_bytes).map_or(0, |n| n.value),
         disk: s.writable_layer.and_then(|w| w.used_bytes).map_or(0, |n| n.value),
         at: cpu.timestamp,
+        id,
     })
 }
 
-async fn all(ctx: &Context) -> Result<Vec<Used>, Box<Answer>> {
+/// All running containers.
+pub(super) async fn all(ctx: &Context) -> Result<Vec<Used>, Box<Answer>> {
     let listed = ctx.runtime.list_container_stats(ListContainerStatsRequest { filter: None }).await;
     let stats = listed.map_err(|e| Box::new(text(500, &e.to_string())))?.stats;
     Ok(stats.into_iter().filter_map(|s| used(ctx, s)).collect())
@@ -102,7 +109,7 @@ fn boot_time() -> i64 {
 }
 
 /// What pods' interfaces carried, by the pods' UIDs.
-async fn networks(ctx: &Context) -> HashMap<String, NetworkUsage> {
+pub(super) async fn networks(ctx: &Context) -> HashMap<String, NetworkUsage> {
     let listed = ctx.runtime.list_pod_sandbox_stats(ListPodSandboxStatsRequest { filter: None }).await;
     let one = |s: cri::PodSandboxStats| {
         let uid = s.attributes?.labels.get(POD_UID_LABEL)?.clone();
@@ -168,33 +175,24 @@ fn pod(ctx: &Context, containers: &[Used], network: Option<&NetworkUsage>) -> Va
             "rssBytes": total(|u| u.rss)}})
 }
 
-/// One family of metrics.
-fn family(out: &mut String, (name, kind, help): (&str, &str, &str), lines: Vec<String>) {
-    let _ = writeln!(out, "# HELP {name} [STABLE] {help}\n# TYPE {name} {kind}");
-    for l in lines {
-        let _ = writeln!(out, "{name}{l}");
-    }
-}
-
-fn seconds(nanos: u64) -> f64 {
+/// Nanoseconds as seconds.
+pub(super) fn seconds(nanos: u64) -> f64 {
     nanos as f64 / 1e9
 }
 
 fn container_metrics(out: &mut String, list: &[Used]) {
-    let labels = |u: &Used| {
-        let (c, ns, p) = (&u.container, &u.namespace, &u.pod);
-        format!("{{container={c:?},namespace={ns:?},pod={p:?}}}")
-    };
+    let labels =
+        |u: &Used| labels(&[("container", &u.container), ("namespace", &u.namespace), ("pod", &u.pod)]);
     let each = |value: &dyn Fn(&Used) -> f64| -> Vec<String> {
         list.iter().map(|u| format!("{} {} {}", labels(u), value(u), u.at / 1_000_000)).collect()
     };
-    let help = "Cumulative cpu time consumed by the container in core-seconds";
+    let help = "[STABLE] Cumulative cpu time consumed by the container in core-seconds";
     family(out, ("container_cpu_usage_seconds_total", "counter", help), each(&|u| seconds(u.cpu_nanos)));
-    let help = "Current working set of the container in bytes";
+    let help = "[STABLE] Current working set of the container in bytes";
     family(out, ("container_memory_working_set_bytes", "gauge", help), each(&|u| u.working_set as f64));
     let started = list.iter().filter(|u| u.started > 0);
     let lines = started.map(|u| format!("{} {}", labels(u), seconds(u.started.unsigned_abs()))).collect();
-    let help = "Start time of the container since unix epoch in seconds";
+    let help = "[STABLE] Start time of the container since unix epoch in seconds";
     family(out, ("container_start_time_seconds", "gauge", help), lines);
 }
 
@@ -205,11 +203,13 @@ fn pod_metrics(out: &mut String, list: &[Used]) {
         *p = (p.0 + seconds(u.cpu_nanos), p.1 + u.working_set as f64);
     }
     let by_pod = |pick: fn(&(f64, f64)) -> f64| -> Vec<String> {
-        pods.iter().map(|((ns, p), v)| format!("{{namespace={ns:?},pod={p:?}}} {}", pick(v))).collect()
+        let line =
+            |(ns, p): &(&str, &str), v| format!("{} {}", labels(&[("namespace", ns), ("pod", p)]), pick(v));
+        pods.iter().map(|(key, v)| line(key, v)).collect()
     };
-    let help = "Cumulative cpu time consumed by the pod in core-seconds";
+    let help = "[STABLE] Cumulative cpu time consumed by the pod in core-seconds";
     family(out, ("pod_cpu_usage_seconds_total", "counter", help), by_pod(|v| v.0));
-    let help = "Current working set of the pod in bytes";
+    let help = "[STABLE] Current working set of the pod in bytes";
     family(out, ("pod_memory_working_set_bytes", "gauge", help), by_pod(|v| v.1));
 }
 
@@ -222,13 +222,13 @@ pub(crate) async fn resource_metrics(ctx: &Context) -> Answer {
     let (cpu, memory, _) = machine();
     let mut out = String::new();
     container_metrics(&mut out, &list);
-    let help = "Cumulative cpu time consumed by the node in core-seconds";
+    let help = "[STABLE] Cumulative cpu time consumed by the node in core-seconds";
     let line = vec![format!(" {}", seconds(cpu))];
     family(&mut out, ("node_cpu_usage_seconds_total", "counter", help), line);
-    let help = "Current working set of the node in bytes";
+    let help = "[STABLE] Current working set of the node in bytes";
     family(&mut out, ("node_memory_working_set_bytes", "gauge", help), vec![format!(" {memory}")]);
     pod_metrics(&mut out, &list);
-    let help = "1 if there was an error while getting container metrics, 0 otherwise";
+    let help = "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise";
     family(&mut out, ("resource_scrape_error", "gauge", help), vec![" 0".to_owned()]);
     answer(200, TEXT, out)
 }
@@ -240,11 +240,16 @@ pub(crate) fn metrics(ctx: &Context) -> Answer {
         (all.len(), all.values().map(|h| h.observed.alive().count()).sum::<usize>())
     };
     let mut out = String::new();
-    let _ =
-        writeln!(out, "# HELP kubelet_running_pods [STABLE] Number of pods that have a running pod sandbox");
-    let _ = writeln!(out, "# TYPE kubelet_running_pods gauge\nkubelet_running_pods {pods}");
-    let _ = writeln!(out, "# HELP kubelet_running_containers [ALPHA] Number of containers currently running");
-    let _ = writeln!(out, "# TYPE kubelet_running_containers gauge");
-    let _ = writeln!(out, "kubelet_running_containers{{container_state=\"running\"}} {containers}");
+    let help = "[STABLE] Number of pods that have a running pod sandbox";
+    family(&mut out, ("kubelet_running_pods", "gauge", help), vec![format!(" {pods}")]);
+    let help = "[STABLE] Number of containers currently running";
+    let line = format!("{{container_state=\"running\"}} {containers}");
+    family(&mut out, ("kubelet_running_containers", "gauge", help), vec![line]);
+    let line = format!("{{node={:?}}} 1", ctx.config.node_name);
+    family(
+        &mut out,
+        ("kubelet_node_name", "gauge", "[ALPHA] The node's name. The count is always 1."),
+        vec![line],
+    );
     answer(200, TEXT, out)
 }

@@ -121,6 +121,8 @@ fn context(
         seccomp_dir: config.root.join("seccomp").to_string_lossy().into_owned(),
         memory: capacity.memory,
         unified_cgroups: std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+        apparmor: std::fs::read_to_string("/sys/module/apparmor/parameters/enabled")
+            .is_ok_and(|t| t.trim() == "Y"),
     };
     let around = Surroundings {
         pod_ips: Vec::new(),
@@ -228,7 +230,7 @@ pub(crate) fn refuse(ctx: &Context, pod: &Arc<Pod>) -> Option<(String, String, S
     let short = evict::refusal(pod, pressed(&ctx.memory_pressure), pressed(&ctx.disk_pressure));
     let r = match short {
         Some(message) => admit::Rejection { reason: evict::REASON.to_owned(), message },
-        None => admit::admit(pod, others.iter().map(|p| &**p), &node).err()?,
+        None => admit::admit(pod, others.iter().map(|p| &**p), &node, ctx.settings.apparmor).err()?,
     };
     let reason: &'static str = admit::known_reason(&r.reason);
     ctx.teller.pod(pod, Note::warning(reason, r.message.clone()));

@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use super::objects::Objects;
+use super::probe_counts::ProbeCounts;
 use super::pulled::Pulled;
 use super::tell::Teller;
 use super::watched::Watched;
@@ -51,6 +52,8 @@ pub(crate) struct Context {
     pub watched: Arc<Watched>,
     /// Who pulled which image.
     pub pulled: Pulled,
+    /// How the pods' probes went.
+    pub probes: ProbeCounts,
     /// The node as the API has it.
     pub node: watch::Sender<Arc<Node>>,
     /// Whether the node is short of memory.
@@ -100,6 +103,7 @@ impl Context {
             objects,
             teller,
             watched,
+            probes: ProbeCounts::default(),
             node,
             memory_pressure: AtomicBool::new(false),
             disk_pressure: AtomicBool::new(false),

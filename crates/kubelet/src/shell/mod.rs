@@ -17,6 +17,7 @@ mod pleg;
 mod pod_network;
 pub(crate) mod pressure;
 mod probe;
+mod probe_counts;
 mod pull;
 mod pulled;
 mod start;

@@ -133,6 +133,7 @@ pub(crate) fn spawn(
         }
         ctx.pods().remove(&uid);
         ctx.watched.forget(&uid);
+        ctx.probes.forget(&uid);
     });
 }
 

@@ -62,7 +62,8 @@ fn beneath(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
 /// Makes the missing directories one by one, each beneath the root.
 fn make(root: BorrowedFd<'_>, sub: &Path) -> Result<OwnedFd, String> {
     let meta = rustix::fs::fstat(root).map_err(|e| why(sub, e))?;
-    let mode = Mode::from_raw_mode((meta.st_mode & 0o777) | MADE_MODE);
+    // The volume's own mode, with the bits for its group and for sticky directories (`doSafeMakeDir`).
+    let mode = Mode::from_raw_mode((meta.st_mode & 0o7777) | MADE_MODE);
     let mut at =
         rustix::fs::openat(root, ".", flags() | OFlags::DIRECTORY, Mode::empty()).map_err(|e| why(sub, e))?;
     let mut so_far = std::path::PathBuf::new();
@@ -110,7 +111,7 @@ pub(crate) fn is_bound(fd: &OwnedFd, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
     fn nothing_leads_out_of_the_volume() {
@@ -126,6 +127,9 @@ mod tests {
             assert!(e.contains("leads out") || e.contains("must be relative"), "{bad}: {e}");
         }
         assert!(is_bound(&open(&root, Path::new("fine")).unwrap(), &root.join("in")));
+        let mode = |p: &Path| std::fs::metadata(p).unwrap().permissions().mode() & 0o7777;
+        std::fs::set_permissions(&root, PermissionsExt::from_mode(0o3777)).unwrap();
         assert!(is_bound(&open(&root, Path::new("new/deep")).unwrap(), &root.join("new/deep")));
+        assert_eq!([mode(&root.join("new")), mode(&root.join("new/deep"))], [0o3777; 2]);
     }
 }
