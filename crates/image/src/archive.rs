@@ -62,7 +62,7 @@ struct Saved {
     layers: Vec<String>,
 }
 
-/// Takes every image of an archive into the store.
+/// Takes every image of an archive into the store. Of an image's names, those in the archive come first.
 pub fn import(store: &Store, file: &Path) -> Result<Vec<Image>, Error> {
     let stream = File::open(file).map_err(Error::at(file))?;
     let staging = store.stage()?;
@@ -205,5 +205,7 @@ fn add(
             None => store.add_layer(files.open(file)?, id)?,
         });
     }
-    store.add_image(config, tags, digests, &kept)
+    let mut image = store.add_image(config, tags, digests, &kept)?;
+    image.tags.sort_by_key(|known| !tags.iter().any(|t| t.to_string() == *known));
+    Ok(image)
 }

@@ -14,6 +14,7 @@ use network::zone::Zone;
 use network::{overlay, peers, proxy};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 
@@ -142,9 +143,9 @@ impl Node {
 
     async fn start_dns(&self) -> Result<Server> {
         let address = SocketAddr::from((self.ranges.dns(), 53));
-        let udp = UdpSocket::bind(address).await.with_context(|| format!("cannot serve DNS at {address}"))?;
-        let tcp =
-            TcpListener::bind(address).await.with_context(|| format!("cannot serve DNS at {address}"))?;
+        let (udp, tcp) = bind_dns(address).await.with_context(|| {
+            format!("cannot serve DNS at {address}; `ss -lnp 'sport = :53'` shows who listens there")
+        })?;
         let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let forward = dns::name_servers(&resolv_conf, IpAddr::V4(self.ranges.dns()));
         let server = Server::new(Zone::new(&self.domain), forward);
@@ -175,10 +176,48 @@ impl Node {
         config
     }
 
-    /// Upstream's port where other machines come to it and it is free, so that a firewall can know it; otherwise any.
+    /// Upstream's port where it is free, so that firewalls and those who scrape metrics can know it; otherwise any.
     fn kubelet_port(&self) -> u16 {
-        let usual = SocketAddr::from((self.address, kubelet::DEFAULT_PORT));
-        let free = !self.address.is_loopback() && std::net::TcpListener::bind(usual).is_ok();
-        if free { kubelet::DEFAULT_PORT } else { 0 }
+        let usual = SocketAddr::from((self.internal_ip(), kubelet::DEFAULT_PORT));
+        if std::net::TcpListener::bind(usual).is_ok() { kubelet::DEFAULT_PORT } else { 0 }
+    }
+}
+
+/// How long another holder of the DNS address may take to let go: a server that was killed a moment ago may still be
+/// dying, and its sockets with it.
+const DNS_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is tried.
+const DNS_PAUSE: Duration = Duration::from_millis(50);
+
+/// The two sockets of the cluster's DNS.
+async fn bind_dns(address: SocketAddr) -> std::io::Result<(UdpSocket, TcpListener)> {
+    let both = || async { Ok((UdpSocket::bind(address).await?, TcpListener::bind(address).await?)) };
+    let deadline = Instant::now() + DNS_PATIENCE;
+    loop {
+        match both().await {
+            Err(e) if in_use(&e) && Instant::now() < deadline => tokio::time::sleep(DNS_PAUSE).await,
+            other => return other,
+        }
+    }
+}
+
+fn in_use(e: &std::io::Error) -> bool {
+    e.kind() == std::io::ErrorKind::AddrInUse
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn dns_waits_for_its_address() {
+        let held = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = held.local_addr().unwrap();
+        let (udp, ()) = tokio::join!(bind_dns(address), async {
+            tokio::task::yield_now().await;
+            drop(held);
+        });
+        // The port's other half may have been taken by somebody else meanwhile; the wait is what counts.
+        assert!(udp.is_ok() || udp.is_err_and(|e| in_use(&e)));
     }
 }

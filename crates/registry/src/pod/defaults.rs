@@ -38,6 +38,10 @@ pub(crate) fn spec(spec: &mut Value) {
 
 /// Fills in what only a pod gets, and no template.
 pub(crate) fn pod_only(spec: &mut Value) {
+    // Of pods alone, and not of templates (`Convert_v1_Pod_To_core_Pod`).
+    if spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|n| n < 0) {
+        spec["terminationGracePeriodSeconds"] = 1.into();
+    }
     set(spec, "enableServiceLinks", true);
     let host_network = spec.get("hostNetwork") == Some(&Value::Bool(true));
     for list in ["initContainers", "containers"] {

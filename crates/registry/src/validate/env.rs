@@ -59,6 +59,9 @@ fn value_from(var: &At<'_>, from: &At<'_>, faults: &mut Faults) {
             source.get("key").required_rule(names::config_map_key, faults);
         }
     }
+    if from.get("fileKeyRef").is_set() {
+        file_key(&from.get("fileKeyRef"), faults);
+    }
     let why = match count {
         0 => {
             "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
@@ -68,6 +71,16 @@ fn value_from(var: &At<'_>, from: &At<'_>, faults: &mut Faults) {
         _ => return,
     };
     faults.push(meta::FieldError::invalid(&from.path(), "", why));
+}
+
+/// `validateFileKeySelector`.
+fn file_key(file: &At<'_>, faults: &mut Faults) {
+    file.get("key").required_rule(names::relaxed_env_var_name, faults);
+    file.get("volumeName").required_rule(names::dns1123_label, faults);
+    let path = file.get("path");
+    if path.required(faults) {
+        super::volume::no_back_steps(&path, faults);
+    }
 }
 
 fn text(at: &At<'_>, why: String) -> meta::FieldError {

@@ -59,6 +59,8 @@ pub(super) fn pod_spec(spec: &At<'_>, name: &str, is_pod: bool, faults: &mut Fau
     affinity::spread_constraints(&spec.get("topologySpreadConstraints"), faults);
     host_users(spec, faults);
     identity(spec, faults);
+    hostname_override(spec, faults);
+    env_files(spec, faults);
     tolerations::tolerations(&spec.get("tolerations"), faults);
     host_aliases(&spec.get("hostAliases"), faults);
     for key in ["priorityClassName", "runtimeClassName"] {
@@ -127,6 +129,40 @@ fn identity(spec: &At<'_>, faults: &mut Faults) {
     deadline.within(1, i64::from(i32::MAX), faults);
     spec.get("hostname").optional_rule(names::dns1123_label, faults);
     spec.get("subdomain").optional_rule(names::dns1123_label, faults);
+}
+
+/// `validatePodHostName` (KEP-4762).
+fn hostname_override(spec: &At<'_>, faults: &mut Faults) {
+    /// The kernel's limit.
+    const MAX: usize = 64;
+    let at = spec.get("hostnameOverride");
+    if !at.is_set() {
+        return;
+    }
+    for other in ["setHostnameAsFQDN", "hostNetwork"].into_iter().filter(|o| spec.get(o).flag()) {
+        faults.push(at.forbidden(format!("may not be specified when {other} is true")));
+    }
+    if at.str().len() > MAX {
+        faults.push(meta::FieldError::too_long(&at.path(), MAX));
+    }
+    at.rule(names::dns1123_subdomain, faults);
+}
+
+/// Files that environments are read from are in volumes that the pod's containers may have written: emptyDirs
+/// (`validateFileKeyRefVolumes`, KEP-3721).
+fn env_files(spec: &At<'_>, faults: &mut Faults) {
+    let volumes: Vec<At<'_>> = spec.get("volumes").items().collect();
+    for list in ["initContainers", "containers", "ephemeralContainers"] {
+        let vars = spec.get(list).items().flat_map(|c| c.get("env").items().collect::<Vec<_>>());
+        let files = vars.map(|v| v.get("valueFrom").get("fileKeyRef")).filter(At::is_set);
+        for name in files.map(|f| f.get("volumeName")) {
+            match volumes.iter().find(|v| v.get("name").str() == name.str()) {
+                None => faults.push(meta::FieldError::not_found(&name.path(), name.str())),
+                Some(v) if v.get("emptyDir").is_set() => {}
+                Some(_) => faults.push(name.invalid("referenced volume must be of type emptyDir")),
+            }
+        }
+    }
 }
 
 fn scheduling_gates(list: &At<'_>, faults: &mut Faults) {

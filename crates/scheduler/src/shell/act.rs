@@ -118,14 +118,19 @@ fn unschedulable(
 ) -> Option<serde_json::Value> {
     let status = pod.status.clone().unwrap_or_default();
     let old = status.conditions.iter().flatten().find(|c| c.type_ == "PodScheduled");
-    let told = old.is_some_and(|c| c.status == "False" && c.message.as_deref() == Some(message));
+    let told = old.is_some_and(|c| {
+        c.status == "False"
+            && c.message.as_deref() == Some(message)
+            && c.observed_generation == pod.metadata.generation
+    });
     if told && status.nominated_node_name.as_deref() == nominee {
         return None;
     }
     let since = old.filter(|c| c.status == "False").and_then(|c| c.last_transition_time.clone());
     let since = since.unwrap_or_else(|| api::time(now));
     let mut patch = json!({"status": {"conditions": [{"type": "PodScheduled", "status": "False",
-        "reason": "Unschedulable", "message": message, "lastTransitionTime": since}]}});
+        "reason": "Unschedulable", "message": message, "lastTransitionTime": since,
+        "observedGeneration": pod.metadata.generation}]}});
     if status.nominated_node_name.as_deref() != nominee {
         patch["status"]["nominatedNodeName"] = nominee.into();
     }
