@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, UnmountFlags};
 
 use super::root::{Kind, Root, attach_at, cut_propagation};
 use super::{Doing, Failure, devices};
@@ -131,12 +131,24 @@ fn image_volume(mount: &MountSpec, spec: &ContainerSpec) -> Result<OwnedFd, Fail
     if part.as_os_str().is_empty() {
         return Ok(tree);
     }
+    // Of a mount that stands nowhere, kernels before 6.15 copy no part: it stands at the container's root meanwhile.
+    attach_at(
+        &tree,
+        rustix::fs::open(&spec.mountpoint, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).doing(doing)?,
+    )
+    .doing(doing)?;
+    let part = part_of(&tree, &part);
+    rustix::mount::unmount(&spec.mountpoint, UnmountFlags::DETACH).doing(doing)?;
+    part.doing(doing)
+}
+
+/// A directory or file of a mounted tree, as a mount of its own.
+fn part_of(tree: &OwnedFd, path: &Path) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let found = rustix::fs::openat2(&tree, &part, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
-        .doing(doing)?;
+    let found = rustix::fs::openat2(tree, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?;
     let flags =
         OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH;
-    rustix::mount::open_tree(&found, "", flags).doing(doing)
+    rustix::mount::open_tree(&found, "", flags)
 }
 
 fn clone_tree(path: &Path, recursive: bool) -> Result<OwnedFd, Failure> {
