@@ -16,6 +16,8 @@ pub enum KillReason {
     StartupProbe,
     /// Its liveness probe failed.
     LivenessProbe,
+    /// Another container's end starts the pod over.
+    RestartAll,
 }
 
 /// A container to be killed.

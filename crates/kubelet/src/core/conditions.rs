@@ -1,6 +1,6 @@
 //! The conditions that the kubelet owns (`pkg/kubelet/status/generate.go`).
 
-use super::{podspec, resize};
+use super::{podspec, resize, restart_all};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -14,6 +14,7 @@ pub const OWNED: &[&str] = &[
     "PodScheduled",
     resize::PENDING,
     resize::IN_PROGRESS,
+    restart_all::CONDITION,
 ];
 
 fn condition(kind: &str, status: bool, reason: &str, message: String) -> PodCondition {
@@ -130,6 +131,8 @@ pub struct Facts<'a> {
     pub resizing: bool,
     /// Why new amounts wait.
     pub resize_waits: Option<&'a str>,
+    /// All containers are stopped and removed, to start again.
+    pub starting_over: bool,
     /// The present.
     pub now: Timestamp,
 }
@@ -152,6 +155,7 @@ pub fn conditions(pod: &Pod, facts: &Facts<'_>) -> Vec<PodCondition> {
     let waits = facts.resize_waits;
     let waits = waits.map(|why| condition(resize::PENDING, true, "Deferred", why.to_owned()));
     let changing = facts.resizing.then(|| condition(resize::IN_PROGRESS, true, "", String::new()));
+    let over = facts.starting_over.then(|| condition(restart_all::CONDITION, true, "", String::new()));
     let own = [
         condition("PodReadyToStartContainers", facts.ready_to_start, "", String::new()),
         initialized(pod, facts.all, facts.phase),
@@ -159,7 +163,7 @@ pub fn conditions(pod: &Pod, facts: &Facts<'_>) -> Vec<PodCondition> {
         containers,
         condition("PodScheduled", true, "", String::new()),
     ];
-    for mut c in own.into_iter().chain(waits).chain(changing) {
+    for mut c in own.into_iter().chain(waits).chain(changing).chain(over) {
         let old = before.iter().chain(api).find(|o| o.type_ == c.type_);
         c.last_transition_time = match old {
             Some(o) if o.status == c.status && o.last_transition_time.is_some() => {

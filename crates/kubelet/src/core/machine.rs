@@ -9,7 +9,7 @@ use super::ops::{KillStage, KillState, LOOK_ONLY, Note, Op, Plan};
 use super::podspec::{self, Role};
 use super::probe::Kind;
 use super::status::{self, Health, Waiting};
-use super::{images, probing, resize, termination};
+use super::{images, probing, resize, restart_all, termination};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use std::collections::BTreeMap;
@@ -97,6 +97,9 @@ impl Round<'_> {
         if self.local.volumes.begin(self.now, &mut self.plan.requeue) {
             self.plan.ops.push(Op::Mount);
         }
+        if restart_all::plan(self) {
+            return false;
+        }
         let verdicts = probing::verdicts(self.local);
         let lookup = |id: &str| verdicts.get(id).copied().unwrap_or_else(Verdicts::default);
         let todo = actions::compute(self.pod, &self.local.observed, &lookup, &container_hash);
@@ -157,6 +160,7 @@ impl Round<'_> {
         let own = match kill.reason {
             KillReason::LivenessProbe => c.and_then(|c| c.liveness_probe?.termination_grace_period_seconds),
             KillReason::StartupProbe => c.and_then(|c| c.startup_probe?.termination_grace_period_seconds),
+            KillReason::RestartAll => return 0,
             KillReason::Other => None,
         };
         let spec = podspec::spec(self.pod).termination_grace_period_seconds.unwrap_or(termination::MIN_GRACE);
@@ -293,14 +297,14 @@ impl Round<'_> {
         if let Some(o) = latest {
             return o.restart_count + 1;
         }
-        let s = podspec::status(self.pod);
+        let s = self.old_status();
         let lists = [&s.container_statuses, &s.init_container_statuses, &s.ephemeral_container_statuses];
         let known = lists.into_iter().flatten().flatten().find(|s| s.name == c.name);
         let ran = known.filter(|s| status::has_run(s));
         ran.map_or(0, |s| u32::try_from(s.restart_count).unwrap_or(0) + 1)
     }
 
-    fn in_crash_backoff(&mut self, c: &Container, role: Role, latest: Option<&Observed>) -> bool {
+    pub(crate) fn in_crash_backoff(&mut self, c: &Container, role: Role, latest: Option<&Observed>) -> bool {
         let Some(o) = latest.filter(|o| o.state == State::Exited) else { return false };
         let Some(end) = self.local.crash.until(&c.name, finished(o), self.now) else { return false };
         let full = podspec::full_name(self.pod);
@@ -443,6 +447,7 @@ impl Round<'_> {
     }
 }
 
-fn finished(o: &Observed) -> Timestamp {
+/// When a container ended.
+pub(crate) fn finished(o: &Observed) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(o.finished_at)).unwrap_or(Timestamp::UNIX_EPOCH)
 }

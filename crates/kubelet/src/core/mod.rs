@@ -27,6 +27,7 @@ pub mod qos;
 pub mod resize;
 pub mod resources;
 pub mod restart;
+pub mod restart_all;
 pub mod sandbox;
 pub mod security;
 pub mod status;

@@ -24,6 +24,11 @@ pub fn policy<'a>(pod: &'a Pod, container: &'a Container) -> &'a str {
     container.restart_policy.as_deref().unwrap_or_else(|| podspec::restart_policy(pod))
 }
 
+/// Whether the whole pod starts over when the container ends with `exit_code`.
+pub fn restarts_all(container: &Container, exit_code: i32) -> bool {
+    matching_rule(container, exit_code).is_some_and(|rule| rule.action == "RestartAllContainers")
+}
+
 /// Whether a container that ended with `exit_code` is to run again (`podutil.ContainerShouldRestart`).
 pub fn after_exit(pod: &Pod, container: &Container, exit_code: i32) -> bool {
     if let Some(rule) = matching_rule(container, exit_code) {

@@ -3,7 +3,7 @@
 
 use super::conditions::{self, Facts};
 use super::observe::{Observed, PodObservation, State};
-use super::{phase, podspec, qos, restart};
+use super::{phase, podspec, qos, restart, restart_all};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
@@ -389,6 +389,7 @@ pub fn generate(i: &Inputs<'_>) -> PodStatus {
         old: i.old,
         resizing: !i.resizing.is_empty(),
         resize_waits: i.resize_waits,
+        starting_over: !i.terminal && restart_all::is_due(pod, i.observed),
         now: i.now,
     };
     s.conditions = Some(conditions::conditions(pod, &facts));

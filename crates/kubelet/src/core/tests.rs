@@ -232,6 +232,52 @@ fn one(extra: Value) -> Value {
 }
 
 #[test]
+fn one_containers_end_starts_the_pod_over() {
+    let rule = json!({"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [7]}});
+    let own = json!({"restartPolicy": "Never", "restartPolicyRules": [rule]});
+    let of = |name: &str| json!({"name": name, "image": "img:1"});
+    let mut source = of("a");
+    source.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+    let mut w = World::new(
+        json!({"restartPolicy": "Never", "initContainers": [of("i")], "containers": [source, of("b")]}),
+    );
+    w.ends.push(("i", 0));
+    w.settle("create").pass(60).exits("a", 7).settle("exit 7").check(expect![[r#"
+        create @0s
+        > mount, sandbox #0, image i IfNotPresent
+          Pending ----+ i=waiting(PodInitializing) a=waiting(PodInitializing) b=waiting(PodInitializing)
+        > start i#0
+          Pending +---+ i=waiting(PodInitializing) a=waiting(PodInitializing) b=waiting(PodInitializing)
+        > image a IfNotPresent, image b IfNotPresent
+          Pending ++--+ i=exit(0)+ a=waiting(PodInitializing) b=waiting(PodInitializing)
+        > start a#0
+          Pending ++--+ i=exit(0)+ a=waiting(PodInitializing) b=waiting(PodInitializing)
+        > start b#0
+          Pending ++--+ i=exit(0)+ a=running+ b=waiting(PodInitializing)
+          Running +++++ i=exit(0)+ a=running+ b=running+
+        exit 7 @1m0s
+        > stop b0 2s
+          event Killing: killing
+          Running ++--++ i=exit(0)+ a=exit(7) b=running+
+        > remove b0, remove i0
+          Running ++--++ i=exit(0)+ a=exit(7) b=exit(143)
+        > remove a0
+          Running ++--++ i=exit(0)+ a=exit(7) b=exit(143)
+        > image i IfNotPresent
+          Running ++--+ i=exit(0)+ a=exit(7) b=exit(143)
+        > start i#1
+          Running ++--+ i=exit(0)+ a=exit(7) b=exit(143)
+        > image a IfNotPresent, image b IfNotPresent
+          Running ++--+ i=exit(0)+x1 last exit(0) a=exit(7) b=exit(143)
+        > start a#1
+          Running ++--+ i=exit(0)+x1 last exit(0) a=exit(7) b=exit(143)
+        > start b#1
+          Running ++--+ i=exit(0)+x1 last exit(0) a=running+x1 last exit(7) b=exit(143)
+          Running +++++ i=exit(0)+x1 last exit(0) a=running+x1 last exit(7) b=running+x1 last exit(143)
+    "#]]);
+}
+
+#[test]
 fn a_pod_runs_and_is_deleted() {
     let mut w = World::new(one(json!({"lifecycle": {"preStop": {"sleep": {"seconds": 1}}}})));
     w.settle("create").pass(60).delete(30).settle("delete").check(expect![[r#"

@@ -1,0 +1,75 @@
+//! Starting a whole pod over in its sandbox, when a container ends in a way for which its rules say
+//! `RestartAllContainers` (KEP-5532, `getContainersToReset` of `pkg/kubelet/kuberuntime`).
+//!
+//! All containers are stopped without grace and removed, those that asked for it last: what runs tells how far it is,
+//! also to an agent that was killed meanwhile. A pod without containers starts from its first init container.
+
+use super::actions::{Kill, KillReason};
+use super::machine::{Round, finished};
+use super::observe::{Observed, PodObservation, State};
+use super::ops::Op;
+use super::podspec::Role;
+use super::{podspec, restart};
+use k8s_openapi::api::core::v1::{Container, Pod};
+
+/// The condition of a pod that starts over.
+pub const CONDITION: &str = "AllContainersRestarting";
+
+fn all(pod: &Pod) -> impl Iterator<Item = &Container> {
+    podspec::init_containers(pod).iter().chain(podspec::containers(pod))
+}
+
+/// The containers that ended so that all are to start over.
+fn sources<'a>(
+    pod: &'a Pod,
+    observed: &'a PodObservation,
+) -> impl Iterator<Item = (&'a Container, &'a Observed)> {
+    let ended = |c: &'a Container| {
+        let o = observed.container(&c.name).filter(|o| o.state == State::Exited)?;
+        restart::restarts_all(c, o.exit_code).then_some((c, o))
+    };
+    all(pod).filter_map(ended)
+}
+
+/// Whether the pod is starting over.
+pub fn is_due(pod: &Pod, observed: &PodObservation) -> bool {
+    sources(pod, observed).next().is_some()
+}
+
+/// Takes the next step of starting over. Returns whether the pod is doing so: nothing else is done for it then.
+pub(crate) fn plan(round: &mut Round<'_>) -> bool {
+    let observed = round.local.observed.clone();
+    let sources: Vec<(&Container, &Observed)> = sources(round.pod, &observed).collect();
+    if sources.is_empty() || observed.ready_sandbox().is_none() {
+        return false;
+    }
+    for (c, o) in &sources {
+        let role = podspec::find_container(round.pod, &c.name).map_or(Role::Regular, |f| f.1);
+        if round.in_crash_backoff(c, role, Some(o)) {
+            return true;
+        }
+    }
+    let own = |o: &&Observed| all(round.pod).any(|c| c.name == o.name);
+    let alive: Vec<&Observed> = observed.alive().filter(own).collect();
+    for o in &alive {
+        let (id, name) = (o.id.clone(), o.name.clone());
+        round.begin_kill(&Kill { id, name, message: "killing".to_owned(), reason: KillReason::RestartAll });
+    }
+    round.advance_kills();
+    if !alive.is_empty() || !round.local.starting.is_empty() {
+        return true;
+    }
+    let is_source = |o: &&Observed| sources.iter().any(|(_, s)| s.id == o.id);
+    let (last, first): (Vec<&Observed>, Vec<&Observed>) =
+        observed.containers.iter().filter(own).partition(is_source);
+    let turn = if first.is_empty() { last } else { first };
+    for o in turn {
+        if is_source(&o) {
+            round.local.crash.next(&o.name, finished(o), round.now);
+        }
+        if round.claim(&o.id) {
+            round.plan.ops.push(Op::RemoveContainer { id: o.id.clone() });
+        }
+    }
+    true
+}
