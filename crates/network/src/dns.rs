@@ -2,7 +2,7 @@
 //! name servers as it came. UDP and TCP (RFC 1035, 7766), EDNS (RFC 6891).
 
 use crate::zone::{Answer, Data, Question, Zone};
-use hickory_proto::op::{Edns, Message, MessageType, OpCode, ResponseCode};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, CNAME, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use std::io;
@@ -23,6 +23,8 @@ const UDP_EDNS: u16 = 1232;
 const MAX_IN_FLIGHT: usize = 512;
 /// A TCP connection that says nothing for so long is closed.
 const TCP_IDLE: Duration = Duration::from_secs(10);
+/// Names that lead to other names are followed for at most so many steps (CoreDNS's limit).
+const MAX_ALIASES: usize = 8;
 /// How long one of the machine's name servers may take before the next is asked.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -59,14 +61,15 @@ impl Server {
             // An error here is an ICMP answer to an earlier reply: that client's affair, not ours.
             let Ok((n, client)) = socket.recv_from(&mut buffer).await else { continue };
             let packet = &buffer[..n];
-            if let Reply::Now(reply) = self.answer(packet, false) {
+            let answer = self.answer(packet, false);
+            if let Reply::Now(reply) = answer {
                 let _ = socket.send_to(&reply, client).await;
                 continue;
             }
             let Ok(permit) = room.clone().try_acquire_owned() else { continue };
             let (server, socket, packet) = (self.clone(), socket.clone(), packet.to_vec());
             tokio::spawn(async move {
-                if let Some(reply) = server.ask_others(&packet, false).await {
+                if let Some(reply) = server.complete(answer, &packet, false).await {
                     let _ = socket.send_to(&reply, client).await;
                 }
                 drop(permit);
@@ -90,14 +93,8 @@ impl Server {
     async fn serve_connection(self, mut stream: TcpStream) -> io::Result<()> {
         loop {
             let packet = tokio::time::timeout(TCP_IDLE, read_frame(&mut stream)).await??;
-            let reply = match self.answer(&packet, true) {
-                Reply::Now(reply) => reply,
-                Reply::Ask => match self.ask_others(&packet, true).await {
-                    Some(reply) => reply,
-                    None => return Ok(()),
-                },
-                Reply::Nothing => return Ok(()),
-            };
+            let answer = self.answer(&packet, true);
+            let Some(reply) = self.complete(answer, &packet, true).await else { return Ok(()) };
             write_frame(&mut stream, &reply).await?;
         }
     }
@@ -106,6 +103,38 @@ impl Server {
         match self.zone.read() {
             Ok(zone) => respond(&zone, packet, tcp),
             Err(poisoned) => respond(&poisoned.into_inner(), packet, tcp),
+        }
+    }
+
+    /// The bytes to send; none if nothing is to be said.
+    async fn complete(&self, answer: Reply, packet: &[u8], tcp: bool) -> Option<Vec<u8>> {
+        match answer {
+            Reply::Now(reply) => Some(reply),
+            Reply::Ask => self.ask_others(packet, tcp).await,
+            Reply::Follow(alias) => self.follow(*alias, tcp).await,
+            Reply::Nothing => None,
+        }
+    }
+
+    /// Adds what others say of a name that one of ours leads to: a client's resolver follows no names itself.
+    async fn follow(&self, alias: Alias, tcp: bool) -> Option<Vec<u8>> {
+        let Alias { mut reply, query, target, kind } = alias;
+        let mut onward = Message::new(query.metadata.id, MessageType::Query, OpCode::Query);
+        onward.metadata.recursion_desired = true;
+        onward.add_query(Query::query(target, kind));
+        if query.edns.is_some() {
+            let mut edns = Edns::new();
+            edns.set_max_payload(UDP_EDNS);
+            onward.set_edns(edns);
+        }
+        let told = self.ask_others(&onward.to_vec().ok()?, tcp).await;
+        if let Some(told) = told.and_then(|bytes| Message::from_vec(&bytes).ok()) {
+            reply.metadata.truncation |= told.metadata.truncation;
+            reply.answers.extend(told.answers);
+        }
+        match encode(reply, &query, tcp) {
+            Reply::Now(bytes) => Some(bytes),
+            _ => None,
         }
     }
 
@@ -130,8 +159,18 @@ enum Reply {
     Now(Vec<u8>),
     /// The name is not ours.
     Ask,
+    /// The name is ours, and leads to one that is not.
+    Follow(Box<Alias>),
     /// It was no question.
     Nothing,
+}
+
+/// An answer that ends with a name of somebody else's.
+struct Alias {
+    reply: Message,
+    query: Message,
+    target: Name,
+    kind: RecordType,
 }
 
 /// The pure part: a packet and the zone to a reply.
@@ -168,9 +207,38 @@ fn respond(zone: &Zone, packet: &[u8], tcp: bool) -> Reply {
     if records.is_empty() {
         reply.authorities.extend(start_of_authority(zone.domain()));
     }
-    reply.answers = records.iter().filter_map(|d| record(question.name(), d)).collect();
+    reply.answers = answers(question.name(), &records);
     reply.additionals = glue(zone, &records);
+    let kind = question.query_type();
+    if matches!(kind, RecordType::A | RecordType::AAAA)
+        && let Some(target) = follow_within(zone, records, asked, &mut reply)
+    {
+        return Reply::Follow(Box::new(Alias { reply, query, target, kind }));
+    }
     encode(reply, &query, tcp)
+}
+
+/// Follows names that lead to names of the zone, and returns the first that leads out of it.
+fn follow_within(zone: &Zone, mut records: Vec<Data>, asked: Question, reply: &mut Message) -> Option<Name> {
+    for _ in 0..MAX_ALIASES {
+        let [Data::Cname(target)] = records.as_slice() else { return None };
+        let name = qualified(target).ok()?;
+        match zone.lookup(&target.trim_end_matches('.').to_ascii_lowercase(), asked) {
+            Answer::Elsewhere => return Some(name),
+            Answer::NoSuchName => return None,
+            Answer::Records(more) => {
+                reply.answers.extend(answers(&name, &more));
+                records = more;
+            }
+        }
+    }
+    None
+}
+
+fn answers(owner: &Name, records: &[Data]) -> Vec<Record> {
+    // All of a port's endpoints are alike, and share the weight as CoreDNS has it.
+    let weight = 100 / u16::try_from(records.len()).unwrap_or(u16::MAX).max(1);
+    records.iter().filter_map(|d| record(owner, d, weight)).collect()
 }
 
 /// Addresses of the names that SRV records point to, so that nobody has to ask again.
@@ -181,7 +249,7 @@ fn glue(zone: &Zone, records: &[Data]) -> Vec<Record> {
         let (Answer::Records(found), Ok(name)) = (zone.lookup(target, Question::A), qualified(target)) else {
             continue;
         };
-        more.extend(found.iter().filter_map(|d| record(&name, d)));
+        more.extend(answers(&name, &found));
     }
     more
 }
@@ -190,11 +258,11 @@ fn qualified(name: &str) -> Result<Name, hickory_proto::ProtoError> {
     Name::from_ascii(format!("{}.", name.trim_end_matches('.')))
 }
 
-fn record(owner: &Name, data: &Data) -> Option<Record> {
+fn record(owner: &Name, data: &Data, weight: u16) -> Option<Record> {
     let data = match data {
         Data::A(ip) => RData::A(A(*ip)),
         Data::Cname(name) => RData::CNAME(CNAME(qualified(name).ok()?)),
-        Data::Srv(port, name) => RData::SRV(SRV::new(0, 100, *port, qualified(name).ok()?)),
+        Data::Srv(port, name) => RData::SRV(SRV::new(0, weight, *port, qualified(name).ok()?)),
         Data::Ptr(name) => RData::PTR(PTR(qualified(name).ok()?)),
         Data::Txt(text) => RData::TXT(TXT::new(vec![text.clone()])),
     };
@@ -283,7 +351,6 @@ pub fn name_servers(resolv_conf: &str, own: IpAddr) -> Vec<SocketAddr> {
 mod tests {
     use super::*;
     use crate::rules::tests::service;
-    use hickory_proto::op::Query;
     use serde_json::json;
 
     fn ask(name: &str, kind: RecordType) -> Option<Message> {
@@ -319,6 +386,83 @@ mod tests {
         assert_eq!(empty.metadata.response_code, ResponseCode::NoError);
         assert_eq!((empty.answers.len(), empty.authorities.len()), (0, 1));
         assert!(ask("debian.org.", RecordType::A).is_none());
+    }
+
+    fn query(id: u16, name: &str) -> Message {
+        let mut query = Message::new(id, MessageType::Query, OpCode::Query);
+        query.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
+        query
+    }
+
+    /// A name server on loopback that knows every name, and over UDP nothing but that the answer is too long.
+    async fn other() -> SocketAddr {
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = tcp.local_addr().unwrap();
+        let udp = UdpSocket::bind(address).await.unwrap();
+        let told = |packet: &[u8], short: bool| {
+            let query = Message::from_vec(packet).unwrap();
+            let mut reply = reply_to(&query, ResponseCode::NoError);
+            reply.metadata.truncation = short;
+            if !short {
+                let ips = (0..60).map(|n| Data::A([192, 0, 2, n].into())).collect::<Vec<_>>();
+                reply.answers = answers(query.queries[0].name(), &ips);
+            }
+            reply.to_vec().unwrap()
+        };
+        tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            while let Ok((n, client)) = udp.recv_from(&mut buffer).await {
+                udp.send_to(&told(&buffer[..n], true), client).await.unwrap();
+            }
+        });
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = tcp.accept().await {
+                let packet = read_frame(&mut stream).await.unwrap();
+                write_frame(&mut stream, &told(&packet, false)).await.unwrap();
+            }
+        });
+        address
+    }
+
+    /// What a client hears over UDP and then over TCP: whether it is cut, and how many answers there are.
+    async fn resolve(ours: SocketAddr, name: &str) -> [(bool, usize); 2] {
+        let packet = query(9, name).to_vec().unwrap();
+        let replies = [forward_udp(ours, &packet).await.unwrap(), forward_tcp(ours, &packet).await.unwrap()];
+        replies.map(|bytes| {
+            let reply = Message::from_vec(&bytes).unwrap();
+            assert_eq!(reply.metadata.id, 9);
+            (reply.metadata.truncation, reply.answers.len())
+        })
+    }
+
+    #[tokio::test]
+    async fn names_of_others_are_asked_for_also_over_tcp_and_behind_external_names() {
+        let mut zone = Zone::new("cluster.local");
+        let spec = json!({"type": "ExternalName", "externalName": "db.example.com"});
+        zone.add(&service(spec), &[]);
+        let (tcp, other) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), other().await);
+        let ours = tcp.local_addr().unwrap();
+        let udp = UdpSocket::bind(ours).await.unwrap();
+        tokio::spawn(Server::new(zone, vec![other]).serve(udp, tcp));
+        assert_eq!(resolve(ours, "big.example.com.").await, [(true, 0), (false, 60)]);
+        assert_eq!(resolve(ours, "web.default.svc.cluster.local.").await, [(true, 1), (false, 61)]);
+    }
+
+    #[test]
+    fn external_names_of_services_bring_the_address_along() {
+        let mut zone = Zone::new("cluster.local");
+        let mut alias =
+            service(json!({"type": "ExternalName", "externalName": "Web.default.svc.cluster.local."}));
+        alias.metadata.name = Some("alias".into());
+        zone.add(&alias, &[]);
+        zone.add(&service(json!({"clusterIP": "10.0.0.1", "ports": [{"port": 80}]})), &[]);
+        let packet = query(1, "alias.default.svc.cluster.local.").to_vec().unwrap();
+        let Reply::Now(bytes) = respond(&zone, &packet, false) else { panic!("no reply") };
+        let answers = Message::from_vec(&bytes).unwrap().answers;
+        assert_eq!(answers[1].to_string(), "Web.default.svc.cluster.local. 30 IN A 10.0.0.1");
+        alias.spec.as_mut().unwrap().external_name = Some("alias.default.svc.cluster.local".into());
+        zone.add(&alias, &[]);
+        assert!(matches!(respond(&zone, &packet, false), Reply::Now(_)), "a circle ends");
     }
 
     #[test]
