@@ -12,9 +12,9 @@ use crate::{logs, server};
 use api::{Kind, Stored};
 use client::cache::{Cache, Change};
 use client::reflector::{Batch, Reflector};
-use client::{Client, Resource};
+use client::{Api, Client, Resource};
 use cri::{ContainerRuntime, VersionRequest};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -197,7 +197,7 @@ async fn dispatch(ctx: &Arc<Context>, change: Change, adopted: bool) {
         false => ctx.observe_pod(&uid).await.ok(),
     };
     let absent = observed.as_ref().is_some_and(|o| o.sandboxes.is_empty());
-    let verdict = if absent { refuse(ctx, &pod) } else { None };
+    let verdict = if absent { refuse(ctx, &pod).await } else { None };
     worker::spawn(ctx, pod, observed, false, verdict);
 }
 
@@ -219,19 +219,28 @@ pub(crate) fn no_room(ctx: &Context, pod: &Pod) -> Option<String> {
     admit::fits(pod, others.iter().map(|p| &**p), &node).err().map(|r| r.message)
 }
 
-/// Why the pod can't run here, as the phase, reason and message of its status.
-pub(crate) fn refuse(ctx: &Context, pod: &Arc<Pod>) -> Option<(String, String, String)> {
-    if podspec::is_deleting(pod) || podspec::is_terminal(podspec::status(pod).phase.as_deref()) {
-        return None;
-    }
+/// What stands against running the pod here, by the node as it is known.
+fn rejection(ctx: &Context, pod: &Pod) -> Option<admit::Rejection> {
     let others = others(ctx, pod);
     let node = ctx.node.borrow().clone();
     let pressed = |flag: &std::sync::atomic::AtomicBool| flag.load(std::sync::atomic::Ordering::Relaxed);
-    let short = evict::refusal(pod, pressed(&ctx.memory_pressure), pressed(&ctx.disk_pressure));
-    let r = match short {
-        Some(message) => admit::Rejection { reason: evict::REASON.to_owned(), message },
-        None => admit::admit(pod, others.iter().map(|p| &**p), &node, ctx.settings.apparmor).err()?,
-    };
+    match evict::refusal(pod, pressed(&ctx.memory_pressure), pressed(&ctx.disk_pressure)) {
+        Some(message) => Some(admit::Rejection { reason: evict::REASON.to_owned(), message }),
+        None => admit::admit(pod, others.iter().map(|p| &**p), &node, ctx.settings.apparmor).err(),
+    }
+}
+
+/// Why the pod can't run here, as the phase, reason and message of its status. The scheduler may have seen newer labels
+/// and amounts of the node than we have: before a pod is refused, the node is asked for (`getNodeAnyWay`).
+pub(crate) async fn refuse(ctx: &Context, pod: &Arc<Pod>) -> Option<(String, String, String)> {
+    if podspec::is_deleting(pod) || podspec::is_terminal(podspec::status(pod).phase.as_deref()) {
+        return None;
+    }
+    rejection(ctx, pod)?;
+    if let Ok(node) = Api::<Node>::all(&ctx.client).get(&ctx.config.node_name).await {
+        ctx.node.send_replace(Arc::new(node));
+    }
+    let r = rejection(ctx, pod)?;
     let reason: &'static str = admit::known_reason(&r.reason);
     ctx.teller.pod(pod, Note::warning(reason, r.message.clone()));
     Some(("Failed".to_owned(), r.reason, format!("Pod was rejected: {}", r.message)))

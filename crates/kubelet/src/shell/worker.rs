@@ -191,7 +191,7 @@ impl Worker {
         let fresh = observed.sandboxes.is_empty();
         self.local = Local { removed: self.local.removed, ..Local::new(observed) };
         self.local.verdict =
-            if fresh && !self.local.removed { agent::refuse(&self.ctx, &self.pod) } else { None };
+            if fresh && !self.local.removed { agent::refuse(&self.ctx, &self.pod).await } else { None };
         if let Some(h) = self.ctx.pods().get_mut(&self.uid) {
             h.observed = Arc::new(self.local.observed.clone());
             h.active &= self.local.verdict.is_none();
