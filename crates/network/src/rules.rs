@@ -3,6 +3,7 @@
 //! Behaviour as kube-proxy's (`pkg/proxy/serviceport.go`, `topology.go`): ready endpoints first; when there is none, those
 //! that still serve while they terminate; `internalTrafficPolicy: Local` keeps to this node.
 
+use api::ObjectMeta;
 use api::core::v1::{Service, ServicePort, ServiceSpec};
 use api::discovery::v1::{Endpoint, EndpointSlice};
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,10 +86,21 @@ pub fn service_of(slice: &EndpointSlice) -> Option<(String, String)> {
     Some((slice.metadata.namespace.clone()?, name.clone()))
 }
 
+/// Services and slices with one of these labels are somebody else's to serve (`NewProxyServer` of `cmd/kube-proxy`).
+const OTHERS_LABELS: [&str; 2] =
+    ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"];
+
+fn is_others(metadata: &ObjectMeta) -> bool {
+    let labels = metadata.labels.as_ref();
+    OTHERS_LABELS.iter().any(|name| labels.is_some_and(|l| l.contains_key(*name)))
+}
+
 /// Adds the front ends of one service. `slices` are those of this service, `node` is this node's name.
 pub fn add_service(rules: &mut RuleSet, service: &Service, slices: &[&EndpointSlice], node: &str) {
     let Some(spec) = service.spec.as_ref() else { return };
-    if spec.type_.as_deref() == Some("ExternalName") || spec.cluster_ip.as_deref() == Some("None") {
+    let headless =
+        spec.type_.as_deref() == Some("ExternalName") || spec.cluster_ip.as_deref() == Some("None");
+    if headless || is_others(&service.metadata) {
         return;
     }
     let affinity = affinity(spec);
@@ -148,7 +160,7 @@ fn targets(
     local: bool,
 ) -> Vec<SocketAddrV4> {
     let (mut ready, mut serving) = (BTreeSet::new(), BTreeSet::new());
-    for slice in slices.iter().filter(|s| s.address_type == "IPv4") {
+    for slice in slices.iter().filter(|s| s.address_type == "IPv4" && !is_others(&s.metadata)) {
         let same = slice.ports.iter().flatten().find(|p| {
             p.name.as_deref().unwrap_or_default() == port.name.as_deref().unwrap_or_default()
                 && Protocol::parse(p.protocol.as_deref().unwrap_or("TCP")) == Some(protocol)
@@ -248,6 +260,21 @@ pub(crate) mod tests {
         assert!(
             rules(json!({"type": "ExternalName", "externalName": "a.b", "ports": ports}), &[]).is_empty()
         );
+    }
+
+    #[test]
+    fn what_others_serve_has_no_rules() {
+        let mut set = RuleSet::default();
+        let spec = json!({"clusterIP": "10.0.0.1", "ports": [{"port": 80}]});
+        let (mut web, endpoints) = (service(spec), json!([{"addresses": ["10.1.0.1"]}]));
+        let mut slice = slice(endpoints, json!([{"port": 80}]));
+        slice.metadata.labels.as_mut().unwrap().insert(OTHERS_LABELS[1].into(), String::new());
+        add_service(&mut set, &web, &[&slice], "n1");
+        assert!(set.frontends.values().all(|b| b.targets.is_empty()) && !set.frontends.is_empty());
+        web.metadata.labels = Some([(OTHERS_LABELS[0].to_owned(), "mine".to_owned())].into());
+        set = RuleSet::default();
+        add_service(&mut set, &web, &[&slice], "n1");
+        assert!(set.frontends.is_empty());
     }
 
     #[test]

@@ -22,7 +22,8 @@ pub(crate) fn empty_dir(path: &Path, e: &EmptyDirVolumeSource) -> Result<(), Str
         let limit = e.size_limit.as_ref().and_then(resources::parse).map_or(0, |q| q.value());
         mounts::tmpfs(path, limit).map_err(|e| format!("cannot mount tmpfs at {}: {e}", path.display()))?;
     }
-    let open = std::fs::Permissions::from_mode(0o777);
+    // A tmpfs keeps the sticky bit that it comes with.
+    let open = std::fs::Permissions::from_mode(if medium == "Memory" { 0o1777 } else { 0o777 });
     std::fs::set_permissions(path, open).map_err(|e| format!("{}: {e}", path.display()))
 }
 
