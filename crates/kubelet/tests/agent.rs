@@ -179,6 +179,20 @@ async fn volumes_and_environment_reach_the_container_and_stay_fresh() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_image_volume_is_pulled_once_for_all_of_its_mounts() {
+    let mut c = Cluster::started().await;
+    let mount = |path: &str| json!({"name": "v", "mountPath": path});
+    c.create(json!({"nodeName": "node1",
+        "volumes": [{"name": "v", "image": {"reference": "data:1", "pullPolicy": "Always"}}],
+        "containers": [{"name": "c", "image": "img:1", "volumeMounts": [mount("/a"), mount("/b")]}]}));
+    c.phase("Running").await;
+    let config = c.runtime.config_of(&c.runtime.running()[0].2).unwrap();
+    assert_eq!(config.mounts.iter().filter(|m| m.image.is_some()).count(), 2);
+    assert_eq!(c.runtime.calls().iter().filter(|call| *call == "pull data:1").count(), 1);
+    c.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_agent_takes_running_pods_over() {
     let mut c = Cluster::started().await;
     c.create(simple());

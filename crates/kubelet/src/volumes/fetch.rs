@@ -5,7 +5,8 @@ use super::{fs_group, place};
 use crate::core::podspec;
 use crate::shell::{Context, pull_image};
 use k8s_openapi::api::core::v1::{
-    EmptyDirVolumeSource, Pod, ProjectedVolumeSource, ServiceAccountTokenProjection, Volume, VolumeProjection,
+    EmptyDirVolumeSource, ImageVolumeSource, Pod, ProjectedVolumeSource, ServiceAccountTokenProjection,
+    Volume, VolumeProjection,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +31,9 @@ pub(crate) enum Source {
 /// The source of a volume, with everything fetched.
 pub(crate) async fn source(ctx: &Arc<Context>, pod: &Arc<Pod>, v: &Volume) -> Result<Source, String> {
     let ns = podspec::namespace(pod);
+    if let Some(i) = &v.image {
+        return image(ctx, pod, &v.name, i, policy(i)).await;
+    }
     let mut out = place_of(ctx, pod, v).await?;
     let Source::Files { files, .. } = &mut out else { return Ok(out) };
     if let Some(c) = &v.config_map {
@@ -154,17 +158,32 @@ pub(crate) async fn place_of(ctx: &Arc<Context>, pod: &Arc<Pod>, v: &Volume) -> 
         return claim(ctx, pod, &format!("{}-{}", podspec::name(pod), v.name)).await;
     }
     if let Some(i) = &v.image {
-        let reference = i.reference.clone().unwrap_or_default();
-        let policy = i.pull_policy.clone();
-        let policy = policy.unwrap_or_else(|| crate::core::images::default_policy(&reference).to_owned());
-        let reference = pull_image(ctx, pod, &v.name, &reference, &policy).await.map_err(|f| f.message)?;
-        return Ok(Source::Image { reference });
+        let policy = policy(i);
+        // What "Always" asks for was done when the volume was set up.
+        return image(ctx, pod, &v.name, i, if policy == "Always" { "IfNotPresent" } else { policy }).await;
     }
     if v == &(Volume { name: v.name.clone(), ..Volume::default() }) {
         let spec = EmptyDirVolumeSource::default();
         return Ok(Source::EmptyDir { dir: place(ctx, pod, "empty-dir", &v.name), spec });
     }
     Err("a volume of a kind that is not supported by this node".to_owned())
+}
+
+fn policy(i: &ImageVolumeSource) -> &str {
+    let reference = i.reference.as_deref().unwrap_or_default();
+    i.pull_policy.as_deref().unwrap_or_else(|| crate::core::images::default_policy(reference))
+}
+
+async fn image(
+    ctx: &Arc<Context>,
+    pod: &Arc<Pod>,
+    volume: &str,
+    i: &ImageVolumeSource,
+    policy: &str,
+) -> Result<Source, String> {
+    let reference = i.reference.as_deref().unwrap_or_default();
+    let reference = pull_image(ctx, pod, volume, reference, policy).await.map_err(|f| f.message)?;
+    Ok(Source::Image { reference })
 }
 
 async fn claim(ctx: &Arc<Context>, pod: &Arc<Pod>, name: &str) -> Result<Source, String> {
