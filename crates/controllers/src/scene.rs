@@ -3,7 +3,7 @@
 use client::{Caches, Feed, Key};
 use jiff::Timestamp;
 use reconcile::plan::Op;
-use reconcile::{Controller, Cx, Failure, Plan, Write};
+use reconcile::{Controller, Cx, Failure, Memory, Plan, Write};
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -12,6 +12,7 @@ pub(crate) struct Scene {
     caches: Caches,
     pub(crate) now: Timestamp,
     pub(crate) failed: Option<Failure>,
+    pub(crate) memory: Memory,
 }
 
 impl Scene {
@@ -23,7 +24,7 @@ impl Scene {
             caches.apply(slot, Feed::Listed(1));
         }
         let now = "2026-01-01T00:00:00Z".parse().expect("a time");
-        let mut scene = Self { caches, now, failed: None };
+        let mut scene = Self { caches, now, failed: None, memory: Memory::new() };
         objects.into_iter().for_each(|o| scene.put(o));
         scene
     }
@@ -77,7 +78,8 @@ impl Scene {
     pub(crate) fn plan(&self, controller: &dyn Controller, key: &str) -> Plan {
         let (namespace, name) = key.split_once('/').unwrap_or(("", key));
         let key = Key::new(namespace, name);
-        let cx = Cx { view: self.caches.view(), key: &key, now: self.now, failed: self.failed.as_ref() };
+        let (view, failed, memory) = (self.caches.view(), self.failed.as_ref(), &self.memory);
+        let cx = Cx { view, key: &key, now: self.now, failed, memory };
         controller.plan(&cx)
     }
 

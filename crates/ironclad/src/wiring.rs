@@ -85,7 +85,8 @@ impl ControlPlane {
     /// A controller's client: its own service account, as upstream's roles expect.
     pub(crate) fn controller(&self, name: &str) -> Client {
         let user = format!("system:serviceaccount:kube-system:{name}");
-        self.client(&user, &["system:serviceaccounts", "system:serviceaccounts:kube-system"], name)
+        let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system"];
+        self.client(&user, &groups, "kube-controller-manager")
     }
 
     /// The way in for the node that is in the server's own process.

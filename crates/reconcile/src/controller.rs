@@ -1,6 +1,7 @@
 //! What a controller is.
 
 use crate::execution::Failure;
+use crate::memory::Memory;
 use crate::plan::Plan;
 use api::{Kind, KindInfo, MetaExt};
 use client::{Change, Key, Resource, View};
@@ -17,6 +18,8 @@ pub struct Cx<'a> {
     pub now: Timestamp,
     /// What the last attempt on this key failed with.
     pub failed: Option<&'a Failure>,
+    /// What earlier plans of this key wanted to be remembered.
+    pub memory: &'a Memory,
 }
 
 /// A controller: decides, and does nothing.
@@ -26,6 +29,11 @@ pub trait Controller: Send + Sync {
 
     /// The service account in `kube-system` as which it writes; upstream's roles decide what that may.
     fn account(&self) -> &'static str {
+        self.name()
+    }
+
+    /// What its events say they come from.
+    fn source(&self) -> &'static str {
         self.name()
     }
 

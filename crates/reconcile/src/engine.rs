@@ -2,6 +2,7 @@
 
 use crate::controller::{Controller, Cx, MapFn};
 use crate::execution::{Execution, Expect, Failure, Outcome};
+use crate::memory::Memory;
 use crate::plan::EventNote;
 use crate::queue::Queue;
 use client::{Caches, Change, Feed, Key, Resource};
@@ -44,6 +45,9 @@ pub struct Work {
     pub execution: Execution,
 }
 
+/// What is remembered of most keys.
+static NOTHING: Memory = Memory::new();
+
 /// What a key must wait for.
 struct Barrier {
     expects: Vec<(usize, Expect)>,
@@ -61,6 +65,7 @@ struct Seat {
     held: HashSet<Key>,
     suspects: HashMap<Key, Vec<Resource>>,
     failed: HashMap<Key, Failure>,
+    memory: HashMap<Key, Memory>,
     counters: Counters,
     started: bool,
 }
@@ -104,9 +109,9 @@ impl Engine {
         self.seats.iter().map(|s| (s.controller.name(), s.counters, s.queue.depth()))
     }
 
-    /// The name of a controller.
-    pub fn name(&self, ticket: &Ticket) -> &'static str {
-        self.seats.get(ticket.controller).map_or("", |s| s.controller.name())
+    /// What a controller's events say they come from.
+    pub fn source(&self, ticket: &Ticket) -> &'static str {
+        self.seats.get(ticket.controller).map_or("", |s| s.controller.source())
     }
 
     /// Whether any controller looks at every resource, so that discovery is worth its while.
@@ -224,8 +229,9 @@ impl Engine {
             return Step::Work(Box::new(Execution::probe(resources)), key);
         }
         seat.counters.plans += 1;
-        let cx = Cx { view: self.caches.view(), key: &key, now, failed: seat.failed.get(&key) };
-        let Ok(plan) = catch_unwind(AssertUnwindSafe(|| seat.controller.plan(&cx))) else {
+        let (failed, memory) = (seat.failed.get(&key), seat.memory.get(&key).unwrap_or(&NOTHING));
+        let cx = Cx { view: self.caches.view(), key: &key, now, failed, memory };
+        let Ok(mut plan) = catch_unwind(AssertUnwindSafe(|| seat.controller.plan(&cx))) else {
             seat.counters.panics += 1;
             seat.queue.done(&key);
             seat.queue.add_failed(key, now);
@@ -233,6 +239,11 @@ impl Engine {
         };
         if let Some(slot) = plan.refresh.as_ref().and_then(|r| self.caches.find(&r.group, &r.resource)) {
             self.stale.entry(slot).or_insert(false);
+        }
+        match plan.memory.take() {
+            Some(memory) if memory.is_empty() => _ = seat.memory.remove(&key),
+            Some(memory) => _ = seat.memory.insert(key.clone(), memory),
+            None => {}
         }
         if let Some(delay) = plan.requeue_after {
             seat.queue.add_at(key.clone(), now + delay);
@@ -317,6 +328,7 @@ impl Seat {
             held: HashSet::new(),
             suspects: HashMap::new(),
             failed: HashMap::new(),
+            memory: HashMap::new(),
             counters: Counters::default(),
             started: false,
         }

@@ -1,5 +1,6 @@
 //! What a controller wants done: a value that can be printed, compared and simulated.
 
+use crate::memory::Memory;
 use api::core::v1::ObjectReference;
 use api::{Kind, MetaExt};
 use bytes::Bytes;
@@ -20,6 +21,8 @@ pub struct Plan {
     pub requeue_after: Option<Duration>,
     /// A resource that must be heard of before the key can be judged: its cache is listed anew.
     pub refresh: Option<Resource>,
+    /// What the key's next plans are to be told; none leaves it as it is.
+    pub memory: Option<Memory>,
 }
 
 impl Plan {

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde_json::json;
 use std::collections::HashMap;
 
-/// Different messages of one reason about one object before they are combined.
-const MAX_SIMILAR: usize = 10;
+/// So many different messages of one reason about one object stand alone; the next are combined (`maxEvents` - 1).
+const MAX_SIMILAR: usize = 9;
 /// How long similar messages are remembered.
 const SIMILAR_SECONDS: i64 = 600;
 /// Events about one object that may come in a burst, and the seconds until one more may.
@@ -218,7 +218,7 @@ mod tests {
             told.extend(recorder.record(("kubelet", "n1"), &note(&format!("try {i}")), now));
         }
         assert_eq!(told.len(), 25);
-        assert_eq!(told.iter().filter(|w| w.call.method.as_str() == "POST").count(), 11);
+        assert_eq!(told.iter().filter(|w| w.call.method.as_str() == "POST").count(), 10);
         let last = String::from_utf8_lossy(&told[24].call.body).into_owned();
         assert!(last.contains("(combined from similar events): try 24"), "{last}");
     }

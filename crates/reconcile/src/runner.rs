@@ -64,9 +64,10 @@ enum Done {
 }
 
 impl Runner {
-    /// Controllers that see and write through `client`.
+    /// Controllers that see and write through `client`; in `managedFields` they go by its name, as upstream's all go by
+    /// `kube-controller-manager`.
     pub fn new(controllers: Vec<Box<dyn Controller>>, client: Client, clock: Clock) -> Self {
-        let clients = controllers.iter().map(|c| (c.account(), client.named(c.name()))).collect();
+        let clients = controllers.iter().map(|c| (c.account(), client.clone())).collect();
         let (feeds, fed) = mpsc::channel::<Batch>(FEED_BUFFER);
         Self {
             engine: Engine::new(controllers),
@@ -86,7 +87,7 @@ impl Runner {
     /// Lets each controller write as its own service account: `client_of` the account's name.
     pub fn identities(mut self, client_of: impl Fn(&str) -> Client) -> Self {
         for (name, client) in &mut self.clients {
-            *client = client_of(name).named(name);
+            *client = client_of(name);
         }
         self
     }
@@ -166,9 +167,9 @@ impl Runner {
     ) {
         match done {
             Ok(Done::Work(ticket, outcome)) => {
-                let name = self.engine.name(&ticket);
+                let source = self.engine.source(&ticket);
                 for note in self.engine.finish(&ticket, *outcome, (self.clock)()) {
-                    if events.try_send((name, note)).is_err() {
+                    if events.try_send((source, note)).is_err() {
                         tracing::debug!("too many events: one was dropped");
                     }
                 }

@@ -92,6 +92,10 @@ impl Controller for Wrapped {
         self.inner.account()
     }
 
+    fn source(&self) -> &'static str {
+        self.inner.source()
+    }
+
     fn watches(&self) -> Vec<Watch> {
         self.inner.watches()
     }
