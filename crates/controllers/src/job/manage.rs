@@ -1,7 +1,7 @@
 //! Which pods a job starts and stops (`manageJob`).
 
 use super::conditions::{self, SUSPENDED};
-use super::{Round, pod};
+use super::{Round, is_tracked, pod, release};
 use crate::pods;
 use crate::replicaset::{create_pod, delete_pod, sort_for_deletion, to_i32};
 use api::MetaExt;
@@ -26,14 +26,22 @@ impl<'a> Round<'a> {
         self.pod_writes.push(delete_pod(self.job, pod));
     }
 
+    /// Stops pods that are too many: their end is nobody's failure, and so they are let go of before (`deleteJobPods`).
+    fn dismiss(&mut self, pods: impl Iterator<Item = &'a Pod>) {
+        let pods: Vec<&Pod> = pods.take(BURST).collect();
+        self.pod_writes.extend(pods.iter().filter(|p| is_tracked(p)).map(|p| release(p)));
+        pods.into_iter().for_each(|p| self.delete(p));
+    }
+
     /// Stops what is too much; if nothing is, starts what is missing.
     pub(super) fn manage(&mut self) {
         if self.is_suspended() {
-            return self.delete_active();
+            let active: Vec<&Pod> = self.active().collect();
+            return self.dismiss(active.into_iter());
         }
         let surplus = self.surplus();
         if !surplus.is_empty() {
-            return surplus.into_iter().take(BURST).for_each(|p| self.delete(p));
+            return self.dismiss(surplus.into_iter());
         }
         let going = |p: &&&Pod| p.is_deleting() && !pods::is_terminal(p);
         let waiting = if self.replaces_failed_only() { self.pods.iter().filter(going).count() } else { 0 };

@@ -52,6 +52,9 @@ fn keys_of_pod(view: View<'_>, pod: &Pod, keys: &mut Vec<Key>) {
         keys.extend(owner_key::<Pod, Job>(pod));
         return;
     }
+    // One whose job let go of it must not wait for that job for ever.
+    let job = pod.label(names::LABEL_JOB_NAME).filter(|_| is_tracked(pod));
+    keys.extend(job.map(|name| Key::new(pod.namespace(), name)));
     let matching = |j: &&Job| {
         j.spec
             .as_ref()
@@ -83,8 +86,11 @@ fn orphans(cx: &Cx<'_>, job: Option<&Job>) -> Vec<Write> {
     let (namespace, name) = (&*cx.key.namespace, &*cx.key.name);
     let live = job.filter(|j| finished(j).is_none()).map(|j| j.uid());
     let of_name = |pod: &&Pod| {
-        let owner = pod.controller().filter(|o| o.kind == "Job" && o.name == name);
-        is_tracked(pod) && owner.is_some_and(|o| Some(o.uid.as_str()) != live)
+        is_tracked(pod)
+            && match pod.controller() {
+                Some(o) => o.kind == "Job" && o.name == name && Some(o.uid.as_str()) != live,
+                None => live.is_none() && pod.label(names::LABEL_JOB_NAME) == Some(name),
+            }
     };
     cx.view.list::<Pod>(namespace).filter(of_name).map(release).collect()
 }

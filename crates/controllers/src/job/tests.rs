@@ -139,12 +139,13 @@ fn an_indexed_job_runs_each_index_once() {
     check(
         [job(spec.clone(), status.clone())].into_iter().chain(pods),
         expect![[r#"
-        update/status jobs.batch x/sum {"active":1,"completedIndexes":"0,1","ready":0,"startTime":"2025-12-31T23:59:00Z","succeeded":2,"terminating":1,"uncountedTerminatedPods":{}}
-        patch pods x/p1 {"metadata":{"finalizers":null,"resourceVersion":"1","uid":"p1-uid"}}
-        delete pods x/p2b
-          ok: Normal SuccessfulDelete Job/sum Deleted pod: {}
-          or: Warning FailedDelete Job/sum Error deleting: {}
-    "#]],
+            update/status jobs.batch x/sum {"active":1,"completedIndexes":"0,1","ready":0,"startTime":"2025-12-31T23:59:00Z","succeeded":2,"terminating":1,"uncountedTerminatedPods":{}}
+            patch pods x/p1 {"metadata":{"finalizers":null,"resourceVersion":"1","uid":"p1-uid"}}
+            patch pods x/p2b {"metadata":{"finalizers":null,"resourceVersion":"1","uid":"p2b-uid"}}
+            delete pods x/p2b
+              ok: Normal SuccessfulDelete Job/sum Deleted pod: {}
+              or: Warning FailedDelete Job/sum Error deleting: {}
+        "#]],
     );
     check(
         [job(spec, status), pod("p1", "Succeeded", at(1)), pod("p2", "Running", at(2))],
@@ -163,12 +164,13 @@ fn a_suspended_job_rests_and_a_past_deadline_fails_it() {
     check(
         [job(json!({"suspend": true}), running()), pod("a", "Running", Value::Null)],
         expect![[r#"
-        update/status jobs.batch x/sum {"conditions":[{"lastProbeTime":"2026-01-01T00:00:00Z","lastTransitionTime":"2026-01-01T00:00:00Z","message":"Job suspended","reason":"JobSuspended","status":"True","type":"Suspended"}],"ready":0,"terminating":1,"uncountedTerminatedPods":{}}
-        delete pods x/a
-          ok: Normal SuccessfulDelete Job/sum Deleted pod: {}
-          or: Warning FailedDelete Job/sum Error deleting: {}
-        event Normal Suspended Job/sum Job suspended
-    "#]],
+            update/status jobs.batch x/sum {"conditions":[{"lastProbeTime":"2026-01-01T00:00:00Z","lastTransitionTime":"2026-01-01T00:00:00Z","message":"Job suspended","reason":"JobSuspended","status":"True","type":"Suspended"}],"ready":0,"terminating":1,"uncountedTerminatedPods":{}}
+            patch pods x/a {"metadata":{"finalizers":null,"resourceVersion":"1","uid":"a-uid"}}
+            delete pods x/a
+              ok: Normal SuccessfulDelete Job/sum Deleted pod: {}
+              or: Warning FailedDelete Job/sum Error deleting: {}
+            event Normal Suspended Job/sum Job suspended
+        "#]],
     );
     let deadline = json!({"activeDeadlineSeconds": 30});
     check(
@@ -190,4 +192,51 @@ fn pods_of_a_lost_or_finished_job_are_freed() {
         patch pods x/a {"metadata":{"finalizers":null,"resourceVersion":"1","uid":"a-uid"}}
     "#]],
     );
+}
+
+#[test]
+fn pods_that_are_too_many_are_let_go_of_first() {
+    let all = [
+        job(json!({"parallelism": 1}), running()),
+        pod("a", "Running", Value::Null),
+        pod("b", "Running", Value::Null),
+    ];
+    check(
+        all,
+        expect![[r#"
+        update/status jobs.batch x/sum {"active":1,"ready":0,"startTime":"2025-12-31T23:59:00Z","terminating":1,"uncountedTerminatedPods":{}}
+        patch pods x/a {"metadata":{"finalizers":null,"resourceVersion":"1","uid":"a-uid"}}
+        delete pods x/a
+          ok: Normal SuccessfulDelete Job/sum Deleted pod: {}
+          or: Warning FailedDelete Job/sum Error deleting: {}
+    "#]],
+    );
+    let suspended = job(json!({"suspend": true}), running());
+    check(
+        [suspended, pod("a", "Running", Value::Null)],
+        expect![[r#"
+        update/status jobs.batch x/sum {"conditions":[{"lastProbeTime":"2026-01-01T00:00:00Z","lastTransitionTime":"2026-01-01T00:00:00Z","message":"Job suspended","reason":"JobSuspended","status":"True","type":"Suspended"}],"ready":0,"terminating":1,"uncountedTerminatedPods":{}}
+        patch pods x/a {"metadata":{"finalizers":null,"resourceVersion":"1","uid":"a-uid"}}
+        delete pods x/a
+          ok: Normal SuccessfulDelete Job/sum Deleted pod: {}
+          or: Warning FailedDelete Job/sum Error deleting: {}
+        event Normal Suspended Job/sum Job suspended
+    "#]],
+    );
+}
+
+#[test]
+fn pods_that_were_orphaned_are_freed() {
+    let labels =
+        json!({"labels": {"job": "sum", "batch.kubernetes.io/job-name": "sum"}, "ownerReferences": []});
+    let orphan = || pod("a", "Running", labels.clone());
+    check(
+        [orphan()],
+        expect![[r#"
+        patch pods x/a {"metadata":{"finalizers":null,"resourceVersion":"1","uid":"a-uid"}}
+    "#]],
+    );
+    // The job takes it back.
+    let shown = Scene::new([job(json!({}), Value::Null), orphan()]).show(&Jobs, "x/sum");
+    assert!(!shown.contains(r#""finalizers":null"#), "{shown}");
 }
