@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 /// The longest part of a revision's name that is its owner's.
 const MAX_PREFIX: usize = 223;
-/// The label that holds a revision's hash.
-const HASH: &str = "controller.kubernetes.io/hash";
+/// The label that holds a revision's hash, if its owner has none of its own.
+pub(crate) const HASH: &str = "controller.kubernetes.io/hash";
 
 /// What is known of the revisions of an owner.
 pub(crate) enum History<'a> {
@@ -52,14 +52,14 @@ impl<'a> Revisions<'a> {
     }
 }
 
-/// The revisions of `owner`, whose template is `template`. `label` is one more label for the hash.
+/// The revisions of `owner`, whose template is `template`. `label` holds the hash.
 pub(crate) fn history<'a, O: Kind>(
     view: View<'a>,
     owner: &'a O,
     template: &PodTemplateSpec,
     selector: &Selector,
     collisions: Option<i32>,
-    label: Option<&str>,
+    label: &str,
 ) -> History<'a> {
     let own = view.controlled_by::<ControllerRevision>(owner.uid());
     let orphans = view.list::<ControllerRevision>(owner.namespace()).filter(|r| r.controller().is_none());
@@ -111,7 +111,7 @@ fn revision<O: Kind>(
     data: Value,
     number: i64,
     collisions: Option<i32>,
-    label: Option<&str>,
+    label: &str,
 ) -> ControllerRevision {
     let mut bytes = data.to_string().into_bytes();
     if let Some(n) = collisions {
@@ -119,9 +119,7 @@ fn revision<O: Kind>(
     }
     let hash = safe_encode(fnv32a(&bytes));
     let mut labels = template.metadata.as_ref().and_then(|m| m.labels.clone()).unwrap_or_default();
-    for key in [Some(HASH), label].into_iter().flatten() {
-        labels.insert(key.to_owned(), hash.clone());
-    }
+    labels.insert(label.to_owned(), hash.clone());
     let prefix = owner.name().get(..MAX_PREFIX).unwrap_or(owner.name());
     ControllerRevision {
         metadata: ObjectMeta {

@@ -15,16 +15,17 @@ use api::core::v1::{Node, Pod};
 use api::{MetaExt, names};
 use client::{Key, View};
 use reconcile::controller::owner_key;
-use reconcile::{Controller, Cx, EventNote, Plan, Watch, Write};
+use reconcile::{Controller, Cx, EventNote, Memory, Plan, Watch, Write};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use stdx::Backoff;
 
 /// Pods that one plan creates or deletes at the most (`BurstReplicas`).
 const BURST: usize = 250;
 
-/// How old a failed pod is at least before it is replaced: one that fails at once must not be made again without end.
-/// (Upstream remembers failures for each node, and waits for one second to fifteen minutes.)
-const FAILED_PAUSE: Duration = Duration::from_secs(5);
+/// How long a failed pod stays after the one before it on that node: one that fails at once must not be made again
+/// without end.
+const FAILED_PAUSE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(15 * 60));
 
 /// The controller.
 pub(crate) struct DaemonSets;
@@ -50,7 +51,7 @@ impl Controller for DaemonSets {
     fn plan(&self, cx: &Cx<'_>) -> Plan {
         match cx.view.at::<DaemonSet>(cx.key) {
             Some(set) => plan(cx, set),
-            None => Plan::done(),
+            None => Plan { memory: Some(Memory::new()), ..Plan::default() },
         }
     }
 }
@@ -93,7 +94,7 @@ fn plan(cx: &Cx<'_>, set: &DaemonSet) -> Plan {
         return Plan::done();
     }
     let collisions = set.status.as_ref().and_then(|s| s.collision_count);
-    let label = Some(names::LABEL_CONTROLLER_REVISION_HASH);
+    let label = names::LABEL_CONTROLLER_REVISION_HASH;
     let revisions = match history(cx.view, set, &set.spec.template, &matcher, collisions, label) {
         History::Known(revisions) => revisions,
         History::Write(writes) => return Plan { writes, ..Plan::default() },
@@ -131,8 +132,10 @@ struct Round<'a> {
     creations: Vec<Write>,
     deletions: Vec<Write>,
     events: Vec<EventNote>,
-    /// When a failed pod is old enough to be replaced.
+    /// When a failed pod may be replaced.
     due: Option<Duration>,
+    /// Failures by node.
+    memory: Memory,
 }
 
 impl<'a> Round<'a> {
@@ -159,7 +162,7 @@ impl<'a> Round<'a> {
             pods.sort_by_key(|p| (pods::node(p).is_empty(), p.created(), p.name().to_owned()));
         }
         let (creations, deletions, events, due) = Default::default();
-        Self { cx, set, hash, nodes, creations, deletions, events, due }
+        Self { cx, set, hash, nodes, creations, deletions, events, due, memory: cx.memory.clone() }
     }
 
     fn is_new(&self, pod: &Pod) -> bool {
@@ -196,13 +199,8 @@ impl<'a> Round<'a> {
         let wait = pods::next_available(pods.iter().copied(), min_ready, self.cx.now);
         plan.requeue_after = wait.map(|d| d + Duration::from_secs(1));
         self.due.into_iter().for_each(|due| plan.requeue(due));
+        plan.memory = (self.memory != *self.cx.memory).then_some(self.memory);
         plan
-    }
-
-    /// How long a failed pod is still kept.
-    fn kept_for(&self, pod: &Pod) -> Option<Duration> {
-        let due = jiff::Timestamp::from_second(pod.created()).ok()? + FAILED_PAUSE;
-        Duration::try_from(due.duration_since(self.cx.now)).ok().filter(|left| !left.is_zero())
     }
 
     /// One living pod on each eligible node, none elsewhere.
@@ -226,15 +224,24 @@ impl<'a> Round<'a> {
         self.deletions.push(delete_pod(self.set, pod));
     }
 
+    /// Whether failures on the node are to be let rest; if not, this is one more.
+    fn is_pausing(&mut self, node: &str) -> bool {
+        let name = format!("{}/{node}", self.hash);
+        let left = self.memory.pause(&name, self.cx.now, &FAILED_PAUSE);
+        match left {
+            Some(left) => self.due = Some(left.min(self.due.unwrap_or(left))),
+            None => self.memory.failed(&name, self.cx.now, &FAILED_PAUSE),
+        }
+        left.is_some()
+    }
+
     /// Of several pods of the same revision the oldest stays; pods that have ended go.
     fn thin_out(&mut self, node: &str, pods: &[&'a Pod]) {
         let (mut old, mut new) = (Vec::new(), Vec::new());
         for pod in pods.iter().filter(|p| !p.is_deleting()) {
             let (namespace, name) = (pod.namespace(), pod.name());
             match pods::phase(pod) {
-                "Failed" if self.kept_for(pod).is_some() => {
-                    self.due = self.kept_for(pod).map(|left| left.min(self.due.unwrap_or(left)));
-                }
+                "Failed" if self.is_pausing(node) => {}
                 "Failed" => {
                     let text = format!(
                         "Found failed daemon pod {namespace}/{name} on node {node}, will try to kill it"

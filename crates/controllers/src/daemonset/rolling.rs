@@ -8,6 +8,8 @@ use api::core::v1::Pod;
 /// The pods of one node, old and new.
 struct Pair<'a> {
     node: &'a str,
+    /// Whether the node shall have a pod; others may keep one.
+    wanted: bool,
     old: Option<&'a Pod>,
     new: Option<&'a Pod>,
 }
@@ -39,10 +41,11 @@ impl<'a> Round<'a> {
 
     fn pairs(&self) -> Vec<Pair<'a>> {
         let nodes = self.nodes.iter().filter(|(_, (e, _))| *e != Eligible::No);
-        let pairs = nodes.map(|(node, (_, all))| {
+        let pairs = nodes.map(|(node, (eligible, all))| {
             let mut living = all.iter().copied().filter(|p| pods::is_active(p));
             let new = living.clone().find(|p| self.is_new(p));
-            Pair { node, old: living.find(|p| !self.is_new(p)), new }
+            let wanted = *eligible == Eligible::Yes;
+            Pair { node, wanted, old: living.find(|p| !self.is_new(p)), new }
         });
         pairs.collect()
     }
@@ -54,7 +57,7 @@ impl<'a> Round<'a> {
         for pair in pairs {
             match (pair.old, pair.new) {
                 (_, Some(new)) => missing += usize::from(!self.is_available(new)),
-                (None, None) => missing += 1,
+                (None, None) => missing += usize::from(pair.wanted),
                 (Some(old), None) if self.is_available(old) => fine.push(old),
                 (Some(old), None) => {
                     missing += 1;

@@ -97,14 +97,26 @@ fn an_update_goes_node_by_node() {
 
 #[test]
 fn a_pod_that_fails_at_once_is_not_made_again_at_once() {
-    let show = |created: &str| {
-        let mut failed = pod("p", "a", "h1", "False");
-        failed["metadata"]["creationTimestamp"] = created.into();
-        failed["status"]["phase"] = "Failed".into();
-        let all = [set("1"), node("a", "ssd", json!([])), revision("h1", 1, "1"), failed];
-        Scene::new(all).show(&DaemonSets, "x/agent")
-    };
-    let (early, late) = (show("2025-12-31T23:59:58Z"), show("2025-12-31T23:59:50Z"));
-    assert!(!early.contains("delete pods") && early.contains("again in 3 s"), "{early}");
-    assert!(late.contains("delete pods x/p") && late.contains("FailedDaemonPod"), "{late}");
+    let mut failed = pod("p", "a", "h1", "False");
+    failed["status"]["phase"] = "Failed".into();
+    let mut scene = Scene::new([set("1"), node("a", "ssd", json!([])), revision("h1", 1, "1"), failed]);
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let plan = scene.plan(&DaemonSets, "x/agent");
+        let deletes = plan.writes.iter().any(|w| w.to_string() == "delete pods x/p");
+        assert_eq!(deletes, plan.events.iter().any(|e| e.reason == "FailedDaemonPod"));
+        seen.push((deletes, plan.requeue_after.map(|d| d.as_secs())));
+        scene.memory = plan.memory.unwrap_or(scene.memory);
+        scene.now += plan.requeue_after.unwrap_or_default();
+    }
+    assert_eq!(seen, [(true, None), (false, Some(1)), (true, None), (false, Some(2))]);
+}
+
+#[test]
+fn nodes_that_shall_have_no_pod_hold_no_update_up() {
+    let nodes =
+        [node("a", "ssd", json!([])), node("b", "ssd", json!([{"key": "mine", "effect": "NoSchedule"}]))];
+    let all = [set("2"), revision("h1", 1, "1"), revision("h2", 2, "2"), pod("old-a", "a", "h1", "True")];
+    let shown = Scene::new(all.into_iter().chain(nodes)).show(&DaemonSets, "x/agent");
+    assert!(shown.contains("delete pods x/old-a"), "{shown}");
 }
