@@ -1,6 +1,7 @@
 //! The name, labels, revision and volume claims of a pod of a StatefulSet (`stateful_set_utils.go`).
 
-use super::{REVISION, bare, range};
+use super::{REVISION, range};
+use crate::pods;
 use api::apps::v1::StatefulSet;
 use api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume};
 use api::kinds::controller_ref;
@@ -24,7 +25,7 @@ pub(super) fn revision(pod: &Pod) -> Option<&str> {
 
 /// The pod with this ordinal.
 pub(super) fn pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, ordinal: i32) -> Pod {
-    let mut pod = bare(set, template);
+    let mut pod = pods::from_template(set, template);
     let name = format!("{}-{ordinal}", set.name());
     let labels = pod.metadata.labels.get_or_insert_default();
     labels.extend(own_labels(&name, ordinal));
@@ -114,15 +115,27 @@ pub(super) fn retain_claims(
         let Some(claim) = view.get::<PersistentVolumeClaim>(claim.namespace(), claim.name()) else {
             continue;
         };
+        let namesake = |o: &OwnerReference| {
+            (o.kind == "StatefulSet" && o.name == set.name() && o.uid != set.uid())
+                || (o.kind == "Pod" && o.name == pod.name() && o.uid != pod.uid())
+        };
+        if claim.owners().iter().any(namesake) {
+            // It was the claim of a set that is gone: the garbage collector sees to it.
+            continue;
+        }
         let mut wanted: Vec<OwnerReference> =
             claim.owners().iter().filter(|o| o.uid != set.uid() && o.uid != pod.uid()).cloned().collect();
-        if with_pod && condemned {
+        // What another controller manages is left to it.
+        let taken = (with_set || with_pod) && wanted.iter().any(|o| o.controller == Some(true));
+        if with_pod && condemned && !taken {
             wanted.push(controller_ref(pod));
-        } else if with_set {
+        } else if with_set && !(with_pod && condemned) && !taken {
             wanted.push(controller_ref(set));
         }
-        let uids = |all: &[OwnerReference]| all.iter().map(|o| o.uid.clone()).collect::<Vec<_>>();
-        if uids(&wanted) != uids(claim.owners()) {
+        let marks = |all: &[OwnerReference]| {
+            all.iter().map(|o| (o.uid.clone(), o.controller.unwrap_or(false))).collect::<Vec<_>>()
+        };
+        if marks(&wanted) != marks(claim.owners()) {
             let mut claim = claim.clone();
             claim.metadata.owner_references = (!wanted.is_empty()).then_some(wanted);
             writes.push(Write::update(&claim));

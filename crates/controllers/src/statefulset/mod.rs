@@ -4,12 +4,12 @@ mod identity;
 mod status;
 
 use crate::deployment::scaled;
-use crate::history::{History, Revisions, history, template_of};
+use crate::history::{HASH, History, Revisions, history, template_of};
 use crate::ownership::claim;
 use crate::pods;
 use crate::selectors::owning_selector;
 use api::apps::v1::{ControllerRevision, StatefulSet};
-use api::core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec};
+use api::core::v1::{PersistentVolumeClaim, Pod};
 use api::{MetaExt, names};
 use client::{Key, View};
 use jiff::Timestamp;
@@ -72,7 +72,7 @@ fn plan(cx: &Cx<'_>, set: &StatefulSet) -> Plan {
         return Plan { writes: claimed.writes, ..Plan::default() };
     }
     let collisions = set.status.as_ref().and_then(|s| s.collision_count).filter(|n| *n > 0);
-    let revisions = match history(cx.view, set, &set.spec.template, &selector, collisions, None) {
+    let revisions = match history(cx.view, set, &set.spec.template, &selector, collisions, HASH) {
         History::Known(revisions) => revisions,
         History::Write(_) | History::Collision if set.is_deleting() => return Plan::done(),
         History::Write(writes) => return Plan { writes, ..Plan::default() },
@@ -212,7 +212,7 @@ impl<'a> Round<'a> {
         }
         self.create_claims(ordinal, pod.name());
         let (name, set) = (pod.name().to_owned(), self.set);
-        let message = |end: &str| format!("create Pod {name} in StatefulSet {} {end}", set.name());
+        let message = |end: &str| format!("Create Pod {name} in StatefulSet {} {end}", set.name());
         let write = Write::create(&pod)
             .ok(EventNote::normal(set, "SuccessfulCreate", message("successful")))
             .or(EventNote::warning(set, "FailedCreate", message("failed error: {}")));
@@ -221,7 +221,7 @@ impl<'a> Round<'a> {
 
     fn create_claims(&mut self, ordinal: i32, pod: &str) {
         for claim in identity::missing_claims(self.cx.view, self.set, ordinal) {
-            let what = format!("create Claim {} Pod {pod} in StatefulSet {}", claim.name(), self.set.name());
+            let what = format!("Create Claim {} Pod {pod} in StatefulSet {}", claim.name(), self.set.name());
             let write = Write::create(&claim)
                 .ok(EventNote::normal(self.set, "SuccessfulCreate", format!("{what} success")))
                 .or(EventNote::warning(self.set, "FailedCreate", format!("{what} failed error: {{}}")));
@@ -231,7 +231,7 @@ impl<'a> Round<'a> {
 
     fn delete(&mut self, pod: &Pod) {
         let (name, set) = (pod.name(), self.set);
-        let message = |end: &str| format!("delete Pod {name} in StatefulSet {} {end}", set.name());
+        let message = |end: &str| format!("Delete Pod {name} in StatefulSet {} {end}", set.name());
         let write = Write::delete(pod)
             .ok(EventNote::normal(set, "SuccessfulDelete", message("successful")))
             .or(EventNote::warning(set, "FailedDelete", message("failed error: {}")));
@@ -326,13 +326,6 @@ fn is_healthy(pod: &Pod, min_ready: i32, now: Timestamp) -> bool {
 
 /// The label by which pods tell their revision.
 const REVISION: &str = names::LABEL_CONTROLLER_REVISION_HASH;
-
-/// A template's pod, before it has a name.
-fn bare(set: &StatefulSet, template: &PodTemplateSpec) -> Pod {
-    let mut pod = pods::from_template(set, template);
-    pod.metadata.generate_name = None;
-    pod
-}
 
 #[cfg(test)]
 mod tests;

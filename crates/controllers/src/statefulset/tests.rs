@@ -53,14 +53,14 @@ fn pods_come_one_after_the_other() {
     check(
         [set(3, "a"), revision("db-a", 1, "a")],
         expect![[r#"
-        update/status statefulsets.apps x/db {"availableReplicas":0,"collisionCount":0,"currentRevision":"db-a","observedGeneration":1,"replicas":0,"updateRevision":"db-a"}
-        create persistentvolumeclaims x/data-db-0 {"metadata":{"labels":{"app":"db"}},"spec":{"accessModes":["ReadWriteOnce"]}}
-          ok: Normal SuccessfulCreate StatefulSet/db create Claim data-db-0 Pod db-0 in StatefulSet db success
-          or: Warning FailedCreate StatefulSet/db create Claim data-db-0 Pod db-0 in StatefulSet db failed error: {}
-        create pods x/db-0 {"metadata":{"labels":{"app":"db","apps.kubernetes.io/pod-index":"0","controller-revision-hash":"db-a","statefulset.kubernetes.io/pod-name":"db-0"},"ownerReferences":["StatefulSet/db"]},"spec":{"containers":[{"image":"a","name":"c"}],"hostname":"db-0","subdomain":"db","volumes":[{"name":"data","persistentVolumeClaim":{"claimName":"data-db-0"}}]}}
-          ok: Normal SuccessfulCreate StatefulSet/db create Pod db-0 in StatefulSet db successful
-          or: Warning FailedCreate StatefulSet/db create Pod db-0 in StatefulSet db failed error: {}
-    "#]],
+            update/status statefulsets.apps x/db {"availableReplicas":0,"collisionCount":0,"currentRevision":"db-a","observedGeneration":1,"replicas":0,"updateRevision":"db-a"}
+            create persistentvolumeclaims x/data-db-0 {"metadata":{"labels":{"app":"db"}},"spec":{"accessModes":["ReadWriteOnce"]}}
+              ok: Normal SuccessfulCreate StatefulSet/db Create Claim data-db-0 Pod db-0 in StatefulSet db success
+              or: Warning FailedCreate StatefulSet/db Create Claim data-db-0 Pod db-0 in StatefulSet db failed error: {}
+            create pods x/db-0 {"metadata":{"generateName":"db-","labels":{"app":"db","apps.kubernetes.io/pod-index":"0","controller-revision-hash":"db-a","statefulset.kubernetes.io/pod-name":"db-0"},"ownerReferences":["StatefulSet/db"]},"spec":{"containers":[{"image":"a","name":"c"}],"hostname":"db-0","subdomain":"db","volumes":[{"name":"data","persistentVolumeClaim":{"claimName":"data-db-0"}}]}}
+              ok: Normal SuccessfulCreate StatefulSet/db Create Pod db-0 in StatefulSet db successful
+              or: Warning FailedCreate StatefulSet/db Create Pod db-0 in StatefulSet db failed error: {}
+        "#]],
     );
     check(
         [set(3, "a"), revision("db-a", 1, "a"), pod(0, "db-a", "False")],
@@ -79,8 +79,8 @@ fn pods_come_one_after_the_other() {
         expect![[r#"
             update/status statefulsets.apps x/db {"availableReplicas":3,"collisionCount":0,"currentReplicas":3,"currentRevision":"db-a","observedGeneration":1,"readyReplicas":3,"replicas":3,"updateRevision":"db-a","updatedReplicas":3}
             delete pods x/db-2
-              ok: Normal SuccessfulDelete StatefulSet/db delete Pod db-2 in StatefulSet db successful
-              or: Warning FailedDelete StatefulSet/db delete Pod db-2 in StatefulSet db failed error: {}
+              ok: Normal SuccessfulDelete StatefulSet/db Delete Pod db-2 in StatefulSet db successful
+              or: Warning FailedDelete StatefulSet/db Delete Pod db-2 in StatefulSet db failed error: {}
         "#]],
     );
 }
@@ -95,11 +95,11 @@ fn updates_go_from_the_highest_ordinal_down_to_the_partition() {
     check(
         with(set(2, "b"), vec![pod(0, "db-a", "True"), pod(1, "db-a", "True")]),
         expect![[r#"
-        update/status statefulsets.apps x/db {"availableReplicas":2,"collisionCount":0,"currentReplicas":2,"currentRevision":"db-a","observedGeneration":1,"readyReplicas":2,"replicas":2,"updateRevision":"db-b"}
-        delete pods x/db-1
-          ok: Normal SuccessfulDelete StatefulSet/db delete Pod db-1 in StatefulSet db successful
-          or: Warning FailedDelete StatefulSet/db delete Pod db-1 in StatefulSet db failed error: {}
-    "#]],
+            update/status statefulsets.apps x/db {"availableReplicas":2,"collisionCount":0,"currentReplicas":2,"currentRevision":"db-a","observedGeneration":1,"readyReplicas":2,"replicas":2,"updateRevision":"db-b"}
+            delete pods x/db-1
+              ok: Normal SuccessfulDelete StatefulSet/db Delete Pod db-1 in StatefulSet db successful
+              or: Warning FailedDelete StatefulSet/db Delete Pod db-1 in StatefulSet db failed error: {}
+        "#]],
     );
     check(
         with(set(2, "b"), vec![pod(0, "db-a", "True"), pod(1, "db-b", "False")]),
@@ -118,14 +118,14 @@ fn updates_go_from_the_highest_ordinal_down_to_the_partition() {
     check(
         with(partitioned, vec![pod(1, "db-b", "True")]),
         expect![[r#"
-        update/status statefulsets.apps x/db {"availableReplicas":1,"collisionCount":0,"currentRevision":"db-a","observedGeneration":1,"readyReplicas":1,"replicas":1,"updateRevision":"db-b","updatedReplicas":1}
-        create persistentvolumeclaims x/data-db-0 {"metadata":{"labels":{"app":"db"}},"spec":{"accessModes":["ReadWriteOnce"]}}
-          ok: Normal SuccessfulCreate StatefulSet/db create Claim data-db-0 Pod db-0 in StatefulSet db success
-          or: Warning FailedCreate StatefulSet/db create Claim data-db-0 Pod db-0 in StatefulSet db failed error: {}
-        create pods x/db-0 {"metadata":{"labels":{"app":"db","apps.kubernetes.io/pod-index":"0","controller-revision-hash":"db-a","statefulset.kubernetes.io/pod-name":"db-0"},"ownerReferences":["StatefulSet/db"]},"spec":{"containers":[{"image":"a","name":"c"}],"hostname":"db-0","subdomain":"db","volumes":[{"name":"data","persistentVolumeClaim":{"claimName":"data-db-0"}}]}}
-          ok: Normal SuccessfulCreate StatefulSet/db create Pod db-0 in StatefulSet db successful
-          or: Warning FailedCreate StatefulSet/db create Pod db-0 in StatefulSet db failed error: {}
-    "#]],
+            update/status statefulsets.apps x/db {"availableReplicas":1,"collisionCount":0,"currentRevision":"db-a","observedGeneration":1,"readyReplicas":1,"replicas":1,"updateRevision":"db-b","updatedReplicas":1}
+            create persistentvolumeclaims x/data-db-0 {"metadata":{"labels":{"app":"db"}},"spec":{"accessModes":["ReadWriteOnce"]}}
+              ok: Normal SuccessfulCreate StatefulSet/db Create Claim data-db-0 Pod db-0 in StatefulSet db success
+              or: Warning FailedCreate StatefulSet/db Create Claim data-db-0 Pod db-0 in StatefulSet db failed error: {}
+            create pods x/db-0 {"metadata":{"generateName":"db-","labels":{"app":"db","apps.kubernetes.io/pod-index":"0","controller-revision-hash":"db-a","statefulset.kubernetes.io/pod-name":"db-0"},"ownerReferences":["StatefulSet/db"]},"spec":{"containers":[{"image":"a","name":"c"}],"hostname":"db-0","subdomain":"db","volumes":[{"name":"data","persistentVolumeClaim":{"claimName":"data-db-0"}}]}}
+              ok: Normal SuccessfulCreate StatefulSet/db Create Pod db-0 in StatefulSet db successful
+              or: Warning FailedCreate StatefulSet/db Create Pod db-0 in StatefulSet db failed error: {}
+        "#]],
     );
 }
 
@@ -156,4 +156,28 @@ fn a_pod_that_never_became_ready_is_replaced_by_the_next_revision() {
     assert_eq!(deleted(&parallel), "");
     parallel["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = 4.into();
     assert_eq!(deleted(&parallel), "delete pods x/db-1,delete pods x/db-0");
+}
+
+#[test]
+fn a_claim_of_another_controller_is_left_to_it() {
+    let claim = |owner: Value| {
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data-db-0",
+            "labels": {"app": "db"}, "ownerReferences": [owner]}, "spec": {}})
+    };
+    let shown = |policy: Value, owner: Value| {
+        let mut set = set(0, "a");
+        set["spec"]["persistentVolumeClaimRetentionPolicy"] = policy;
+        Scene::new([set, revision("db-a", 1, "a"), pod(0, "db-a", "True"), claim(owner)])
+            .show(&StatefulSets, "x/db")
+    };
+    let deletes = || json!({"whenScaled": "Delete", "whenDeleted": "Retain"});
+    let other = json!({"apiVersion": "v1", "kind": "Pod", "name": "o", "uid": "o-uid", "controller": true});
+    let told = shown(deletes(), other);
+    assert!(!told.contains("persistentvolumeclaims") && told.contains("delete pods x/db-0"), "{told}");
+    let namesake = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "old"});
+    assert!(!shown(deletes(), namesake).contains("persistentvolumeclaims"));
+    let both = json!({"whenScaled": "Delete", "whenDeleted": "Delete"});
+    let ours = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "db-uid", "controller": true});
+    let told = shown(both, ours);
+    assert!(told.contains(r#""ownerReferences":["Pod/db-0"]"#), "{told}");
 }
