@@ -90,7 +90,15 @@ impl<'a> Round<'a> {
                 }
             }
         }
-        let active: Vec<_> = self.unfinished().map(reference).collect();
+        let old: Vec<_> = self.status.active.iter().flatten().map(|r| r.uid.clone()).collect();
+        let (own, foreign): (Vec<&Job>, Vec<&Job>) =
+            self.unfinished().partition(|j| is_scheduled(j) || old.contains(&j.metadata.uid));
+        for job in foreign {
+            let text = format!("Saw a job that the controller did not create or forgot: {}", job.name());
+            self.tell(true, "UnexpectedJob", text);
+        }
+        // One that we stop is not missed when it is gone.
+        let active: Vec<_> = own.into_iter().filter(|j| !j.is_deleting()).map(reference).collect();
         let uids =
             |list: &[api::core::v1::ObjectReference]| list.iter().map(|r| r.uid.clone()).collect::<Vec<_>>();
         let old = self.status.active.as_deref().unwrap_or_default();
@@ -137,10 +145,13 @@ impl<'a> Round<'a> {
         let due = self.most_recent(&schedule, &zone);
         let from = due.unwrap_or(now).max(self.status.last_schedule_time.as_ref().map_or(now, |t| t.0));
         let next = schedule.next(from, &zone).filter(|at| *at > now).or_else(|| schedule.next(now, &zone));
-        if let Some(next) = next {
-            let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
-            self.plan.requeue(wait + DELTA);
-        }
+        let Some(next) = next else {
+            let why = "time difference between two schedules is less than 1 second";
+            let text = format!("invalid schedule: {} : {why}", self.spec.schedule);
+            return self.tell(true, "InvalidSchedule", text);
+        };
+        let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
+        self.plan.requeue(wait + DELTA);
         if let Some(due) = due {
             self.start(due, &zone);
         }
@@ -218,15 +229,17 @@ impl<'a> Round<'a> {
             return self.tell(true, "MissSchedule", format!("Missed scheduled time to start a job: {at}"));
         }
         match self.spec.concurrency_policy.as_deref() {
-            Some("Forbid") if self.unfinished().next().is_some() => {
+            Some("Forbid") if self.status.active.as_ref().is_some_and(|a| !a.is_empty()) => {
                 let text =
                     "Not starting job because prior execution is running and concurrency policy is Forbid";
                 return self.tell(false, "JobAlreadyActive", text.to_owned());
             }
             Some("Replace") => {
-                let running = self.unfinished().filter(|j| !j.is_deleting());
+                let listed: Vec<_> = self.status.active.iter().flatten().map(|r| r.uid.clone()).collect();
+                let running = self.unfinished().filter(|j| listed.contains(&j.metadata.uid));
                 let deletions: Vec<Write> = running.map(|job| self.deletion(job)).collect();
                 self.plan.writes.extend(deletions);
+                self.status.active = None;
             }
             _ => {}
         }
@@ -268,6 +281,11 @@ impl<'a> Round<'a> {
 fn started(job: &Job) -> i64 {
     let start = job.status.as_ref().and_then(|s| s.start_time.as_ref());
     start.map_or(job.created(), |t| t.0.as_second())
+}
+
+/// Whether we made the job at its time, and nobody by hand (`kubectl create job --from`).
+fn is_scheduled(job: &Job) -> bool {
+    job.annotation(names::ANNOTATION_CRONJOB_SCHEDULED_AT).is_some()
 }
 
 #[cfg(test)]
@@ -345,14 +363,36 @@ mod tests {
         check(
             [cron(json!({"concurrencyPolicy": "Replace"}), active), job("old", "")],
             expect![[r#"
-            delete jobs.batch x/old
-              ok: Normal SuccessfulDelete CronJob/tick Deleted job {}
-              or: Warning FailedDelete CronJob/tick Deleted job: {}
-            create jobs.batch x/tick-29453760 {"metadata":{"annotations":{"batch.kubernetes.io/cronjob-scheduled-timestamp":"2026-01-01T00:00:00Z"},"ownerReferences":["CronJob/tick"]},"spec":{"template":{"spec":{"containers":[]}}}}
-              ok: Normal SuccessfulCreate CronJob/tick Created job {}
-              or: Warning FailedCreate CronJob/tick Error creating job: {}
-            update/status cronjobs.batch x/tick {"active":[{"name":"old","uid":"old-uid"}],"lastScheduleTime":"2026-01-01T00:00:00Z"}
+                delete jobs.batch x/old
+                  ok: Normal SuccessfulDelete CronJob/tick Deleted job {}
+                  or: Warning FailedDelete CronJob/tick Deleted job: {}
+                create jobs.batch x/tick-29453760 {"metadata":{"annotations":{"batch.kubernetes.io/cronjob-scheduled-timestamp":"2026-01-01T00:00:00Z"},"ownerReferences":["CronJob/tick"]},"spec":{"template":{"spec":{"containers":[]}}}}
+                  ok: Normal SuccessfulCreate CronJob/tick Created job {}
+                  or: Warning FailedCreate CronJob/tick Error creating job: {}
+                update/status cronjobs.batch x/tick {"lastScheduleTime":"2026-01-01T00:00:00Z"}
+                again in 300 s
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_job_made_by_hand_is_not_among_the_active_ones() {
+        let last = || json!({"lastScheduleTime": "2026-01-01T00:00:00Z"});
+        let mut own = job("own", "");
+        own["metadata"]["annotations"] = json!({"batch.kubernetes.io/cronjob-scheduled-timestamp": "t"});
+        check(
+            [cron(json!({}), last()), job("by-hand", ""), own],
+            expect![[r#"
+            update/status cronjobs.batch x/tick {"active":[{"apiVersion":"batch/v1","kind":"Job","name":"own","namespace":"x","resourceVersion":"1","uid":"own-uid"}],"lastScheduleTime":"2026-01-01T00:00:00Z"}
+            event Warning UnexpectedJob CronJob/tick Saw a job that the controller did not create or forgot: by-hand
             again in 300 s
+        "#]],
+        );
+        // A time that never comes.
+        check(
+            [cron(json!({"schedule": "0 0 31 2 *"}), last())],
+            expect![[r#"
+            event Warning InvalidSchedule CronJob/tick invalid schedule: 0 0 31 2 * : time difference between two schedules is less than 1 second
         "#]],
         );
     }
