@@ -39,6 +39,7 @@ names! {
     LABEL_SERVICE_HEADLESS = "service.kubernetes.io/headless";
     LABEL_SERVICE_PROXY_NAME = "service.kubernetes.io/service-proxy-name";
     LABEL_ENDPOINT_SLICE_MANAGED_BY = "endpointslice.kubernetes.io/managed-by";
+    LABEL_ENDPOINTS_MANAGED_BY = "endpoints.kubernetes.io/managed-by";
     LABEL_ENDPOINT_SLICE_SKIP_MIRROR = "endpointslice.kubernetes.io/skip-mirror";
     LABEL_RBAC_AGGREGATE_PREFIX = "rbac.authorization.k8s.io/aggregate-to-";
 

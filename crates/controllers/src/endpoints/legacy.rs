@@ -17,6 +17,9 @@ const MAX_ADDRESSES: usize = 1000;
 /// The controller.
 pub(crate) struct EndpointsObjects;
 
+/// Who we are on what we made.
+const MANAGER: &str = "endpoint-controller";
+
 impl Controller for EndpointsObjects {
     fn name(&self) -> &'static str {
         "endpoint-controller"
@@ -38,7 +41,7 @@ impl Controller for EndpointsObjects {
 }
 
 fn is_ours(e: &Endpoints) -> bool {
-    e.label(names::LABEL_ENDPOINT_SLICE_MANAGED_BY) == Some("endpoint-controller")
+    e.label(names::LABEL_ENDPOINTS_MANAGED_BY) == Some(MANAGER)
 }
 
 fn plan(view: View<'_>, service: &Service, current: Option<&Endpoints>) -> Plan {
@@ -51,7 +54,7 @@ fn plan(view: View<'_>, service: &Service, current: Option<&Endpoints>) -> Plan 
     } else {
         labels.remove(names::LABEL_SERVICE_HEADLESS);
     }
-    labels.insert(names::LABEL_ENDPOINT_SLICE_MANAGED_BY.to_owned(), "endpoint-controller".to_owned());
+    labels.insert(names::LABEL_ENDPOINTS_MANAGED_BY.to_owned(), MANAGER.to_owned());
     let mut wanted = current.cloned().unwrap_or_else(|| Endpoints {
         metadata: ObjectMeta {
             name: service.metadata.name.clone(),

@@ -83,7 +83,7 @@ fn many_endpoints_need_several_slices() {
 fn endpoints_objects_follow_pods() {
     let show = |objects: Vec<Value>| Scene::new(objects).show(&EndpointsObjects, "x/web");
     expect![[r#"
-        create endpoints x/web {"metadata":{"labels":{"endpointslice.kubernetes.io/managed-by":"endpoint-controller","team":"a"}},"subsets":[{"addresses":[{"ip":"10.1.0.1","nodeName":"n1","targetRef":{"kind":"Pod","name":"a","namespace":"x","uid":"a-uid"}}],"notReadyAddresses":[{"ip":"10.1.0.2","nodeName":"n1","targetRef":{"kind":"Pod","name":"b","namespace":"x","uid":"b-uid"}}],"ports":[{"name":"http","port":8080,"protocol":"TCP"}]}]}
+        create endpoints x/web {"metadata":{"labels":{"endpoints.kubernetes.io/managed-by":"endpoint-controller","team":"a"}},"subsets":[{"addresses":[{"ip":"10.1.0.1","nodeName":"n1","targetRef":{"kind":"Pod","name":"a","namespace":"x","uid":"a-uid"}}],"notReadyAddresses":[{"ip":"10.1.0.2","nodeName":"n1","targetRef":{"kind":"Pod","name":"b","namespace":"x","uid":"b-uid"}}],"ports":[{"name":"http","port":8080,"protocol":"TCP"}]}]}
           or: Warning FailedToCreateEndpoint Endpoints/web Failed to create endpoint for service x/web: {}
     "#]].assert_eq(&show(vec![
         service(),
