@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// How soon to look again where an owner's cache lags behind.
 const LAG: Duration = Duration::from_millis(500);
+/// So many seconds after an object was made its owners' caches are not waited for any more.
+const PATIENCE: i64 = 2;
 /// How soon to look again at an owner of an unknown kind.
 const UNKNOWN: Duration = Duration::from_secs(30);
 /// Dependents dealt with in one plan.
@@ -60,7 +62,7 @@ impl Controller for GarbageCollector {
         let slot = cx.view.slots().find(|s| s.resource.group == group && s.resource.resource == resource);
         let at = Key::new(&cx.key.namespace, name);
         match slot.and_then(|s| Some((s, s.cache.get(&at)?))) {
-            Some((slot, object)) => plan(cx.view, slot, &**object),
+            Some((slot, object)) => plan(cx, slot, &**object),
             None => Plan::done(),
         }
     }
@@ -120,8 +122,8 @@ enum Owner {
     Unknown,
 }
 
-fn plan(view: View<'_>, slot: &Slot, object: &dyn Stored) -> Plan {
-    let meta = object.meta();
+fn plan(cx: &Cx<'_>, slot: &Slot, object: &dyn Stored) -> Plan {
+    let (view, meta) = (cx.view, object.meta());
     if meta.is_deleting() {
         if meta.has_finalizer(names::FINALIZER_ORPHAN) {
             return orphan(view, slot, meta);
@@ -134,8 +136,11 @@ fn plan(view: View<'_>, slot: &Slot, object: &dyn Stored) -> Plan {
     let owners: Vec<(Owner, &OwnerReference)> =
         meta.owners().iter().map(|r| (classify(view, meta, r), r)).collect();
     let any = |state: Owner| owners.iter().any(|(o, _)| *o == state);
-    if any(Owner::Unsure) {
-        return Plan::later(LAG);
+    if let Some((_, unsure)) = owners.iter().find(|(o, _)| *o == Owner::Unsure) {
+        // A quiet cache may lag behind until its next bookmark: that is too long.
+        let young = cx.now.as_second() - meta.created() < PATIENCE;
+        let slot = owner_slot(view, unsure).filter(|_| !young);
+        return slot.map_or(Plan::later(LAG), |slot| Plan::after_refresh(slot.resource.clone()));
     }
     let stale: Vec<&str> = owners
         .iter()
@@ -311,8 +316,8 @@ mod tests {
             &Scene::new([pod(&["other"])]),
             "x//pods/p",
             expect![[r#"
-            again in 0 s
-        "#]],
+                again in 1 s
+            "#]],
         );
         // One owner is left: the other is taken off.
         let mut scene = Scene::new([set(json!({})), pod(&["web", "gone"])]);
@@ -326,6 +331,16 @@ mod tests {
             patch pods x/p {"metadata":{"ownerReferences":[{"apiVersion":"apps/v1","blockOwnerDeletion":true,"kind":"ReplicaSet","name":"web","uid":"web-uid"}],"resourceVersion":"7","uid":"p-uid"}}
         "#]],
         );
+    }
+
+    #[test]
+    fn a_quiet_cache_of_owners_is_not_waited_for() {
+        let mut old = pod(&["other"]);
+        old["metadata"]["creationTimestamp"] = "2025-12-31T23:59:50Z".into();
+        let refreshed = |pod: Value| Scene::new([pod]).plan(&GarbageCollector, "x//pods/p").refresh;
+        assert_eq!(refreshed(old.clone()).map(|r| r.to_string()).as_deref(), Some("replicasets.apps"));
+        old["metadata"]["creationTimestamp"] = "2025-12-31T23:59:59Z".into();
+        assert!(refreshed(old).is_none());
     }
 
     #[test]
