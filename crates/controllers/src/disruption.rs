@@ -26,6 +26,10 @@ impl Controller for DisruptionBudgets {
         "disruption-controller"
     }
 
+    fn source(&self) -> &'static str {
+        "controllermanager"
+    }
+
     fn watches(&self) -> Vec<Watch> {
         vec![
             Watch::own::<PodDisruptionBudget>(),
@@ -118,15 +122,28 @@ fn unmanaged(
     if counts || pods.iter().all(|p| p.controller().is_some()) {
         return None;
     }
-    let labels = spec.selector.iter().flat_map(|s| s.match_labels.iter().flatten());
-    let shown: Vec<String> = labels.map(|(k, v)| format!("{k}={v}")).collect();
     let text = format!(
         "Pods selected by this PodDisruptionBudget (selector: {}) were found to be unmanaged. As a result, the \
          status of the PDB cannot be calculated correctly, which may result in undefined behavior. To account for \
          these pods please set \".spec.minAvailable\" field of the PDB to an integer value.",
-        shown.join(",")
+        as_upstream_prints(spec.selector.as_ref())
     );
     Some(EventNote::warning(budget, "UnmanagedPods", text))
+}
+
+/// A selector in the form of upstream's own type, which is what its users see.
+fn as_upstream_prints(selector: Option<&api::LabelSelector>) -> String {
+    let Some(selector) = selector else { return "nil".to_owned() };
+    let labels = selector.match_labels.iter().flatten().map(|(k, v)| format!("{k}: {v},"));
+    let expressions = selector.match_expressions.iter().flatten().map(|e| {
+        let values = e.values.as_deref().unwrap_or_default().join(" ");
+        format!("LabelSelectorRequirement{{Key:{},Operator:{},Values:[{values}],}},", e.key, e.operator)
+    });
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{}}},MatchExpressions:[]LabelSelectorRequirement{{{}}},}}",
+        labels.collect::<String>(),
+        expressions.collect::<String>()
+    )
 }
 
 /// The sum of what the controllers of the pods ask for; pods without one don't count.
@@ -265,6 +282,18 @@ mod tests {
         });
         let objects = [budget, set].into_iter().chain(pods);
         expect.assert_eq(&Scene::new(objects).show(&DisruptionBudgets, "x/web"));
+    }
+
+    #[test]
+    fn selectors_are_shown_as_upstream_shows_them() {
+        let selector =
+            serde_json::from_value(json!({"matchLabels": {"app": "a", "tier": "b"}, "matchExpressions": [
+            {"key": "k", "operator": "In", "values": ["x", "y"]}]}));
+        assert_eq!(
+            as_upstream_prints(selector.ok().as_ref()),
+            "&LabelSelector{MatchLabels:map[string]string{app: a,tier: b,},MatchExpressions:[]LabelSelectorRequirement{\
+             LabelSelectorRequirement{Key:k,Operator:In,Values:[x y],},},}"
+        );
     }
 
     #[test]
