@@ -79,7 +79,8 @@ impl NodeLifecycle {
             return plan;
         }
         plan.writes.extend(taint(node, cx.now));
-        if condition(node, "Ready").is_some_and(|c| c.status != "True") {
+        // A node that speaks keeps its pods' conditions itself.
+        if condition(node, "Ready").is_some_and(|c| c.status == "Unknown") {
             plan.writes
                 .extend(cx.view.on_node::<Pod>(node.name()).filter_map(|pod| mark_not_ready(pod, cx.now)));
         }
@@ -171,7 +172,7 @@ fn taint(node: &Node, now: Timestamp) -> Option<Write> {
     Some(Write::merge(node, &json!({"metadata": {"resourceVersion": version}, "spec": {"taints": taints}})))
 }
 
-/// A pod on a node that isn't ready is not ready either.
+/// A pod on a node that nobody hears of is not ready either.
 fn mark_not_ready(pod: &Pod, now: Timestamp) -> Option<Write> {
     if !pods::is_ready(pod) {
         return None;
