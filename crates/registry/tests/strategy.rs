@@ -46,6 +46,16 @@ fn generation_counts_changes_of_the_desired_state_only() {
     kind.prepare_for_update(None, &mut labelled, &old, &context());
     assert_eq!(labelled.metadata.generation, 1);
 
+    // Annotations go on to the ReplicaSets.
+    let mut annotated = old.clone();
+    annotated.metadata.annotations.insert("a".into(), "b".into());
+    kind.prepare_for_update(None, &mut annotated, &old, &context());
+    assert_eq!(annotated.metadata.generation, 2);
+    let mut revision = annotated.clone();
+    revision.metadata.annotations.insert("deployment.kubernetes.io/revision".into(), "2".into());
+    kind.prepare_for_update(Some(part(kind, "status")), &mut revision, &annotated, &context());
+    assert_eq!((revision.metadata.generation, revision.metadata.annotations.len()), (2, 2));
+
     let mut status = scaled.clone();
     status.set(&["status", "replicas"], 2.into());
     status.set(&["spec", "replicas"], 7.into());

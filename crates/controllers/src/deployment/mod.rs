@@ -200,17 +200,12 @@ impl<'a> Rollout<'a> {
         let existing = self.old.iter().chain(self.new.as_ref().filter(|_| !creating));
         plan.writes.extend(existing.filter(|s| s.dirty).map(|s| update(d, s)));
         plan.writes.append(&mut self.deletions);
-        if before.status.as_ref() != Some(&status) {
-            let (metadata, spec) = (before.metadata.clone(), before.spec.clone());
-            plan.writes.push(Write::update_status(&Deployment { metadata, spec, status: Some(status) }));
-        }
         let revision =
             |d: &Deployment| d.annotation(names::ANNOTATION_DEPLOYMENT_REVISION).map(str::to_owned);
-        // Both writes are of the revision that we know: the second one waits for the first.
-        if plan.writes.is_empty() && revision(&self.d) != revision(before) {
+        // The revision goes with the status: written with the object, it would count as a change of what is wished.
+        if before.status.as_ref() != Some(&status) || revision(&self.d) != revision(before) {
             let (metadata, spec) = (self.d.metadata.clone(), before.spec.clone());
-            let status = before.status.clone();
-            plan.writes.push(Write::update(&Deployment { metadata, spec, status }));
+            plan.writes.push(Write::update_status(&Deployment { metadata, spec, status: Some(status) }));
         }
         plan
     }

@@ -27,7 +27,7 @@ static STRATEGY: Strategy = Strategy {
     default,
     warnings: crate::validate::warnings::workload,
     validate: validate_deployment,
-    update: Update { validate: validate_deployment_update, ..WHOLE },
+    update: Update { prepare: count_annotations, validate: validate_deployment_update, ..WHOLE },
     ..PLAIN
 };
 
@@ -36,6 +36,12 @@ static STATUS: Update = Update {
     validate: crate::validate::workload::validate_deployment_status,
     ..STATUS_PART
 };
+
+/// A change of annotations is a new generation too: they are copied to the ReplicaSets (`deploymentStrategy`).
+fn count_annotations(new: &mut Object, old: &Object, context: &crate::Context) {
+    (WHOLE.prepare)(new, old, context);
+    new.metadata.generation += i64::from(new.metadata.annotations != old.metadata.annotations);
+}
 
 fn keep_labels(new: &mut Object, old: &Object, context: &crate::Context) {
     (STATUS_PART.prepare)(new, old, context);
