@@ -13,6 +13,7 @@ pub mod names;
 pub mod object;
 pub mod patch;
 pub mod quantity;
+pub mod quota;
 pub mod request;
 pub mod selector;
 pub mod status;

@@ -2,15 +2,15 @@
 //! (`k8s.io/apiserver/pkg/admission/plugin/resourcequota/controller.go`). The check and the count are one step:
 //! the quota's new `status.used` is committed before the object is, with its revision as precondition.
 
-mod scopes;
 mod usage;
 
-use crate::json::{Resources, add, resources, to_value};
+use crate::json::{Resources, add, resources, spec, to_value};
 use crate::{Operation, Plugin, Request, SideWrite, View};
 use meta::quantity::Quantity;
+use meta::quota::{has_scopes, takes_claim, takes_pod};
 use meta::{Object, Status};
 use serde_json::Value;
-use usage::Evaluator;
+use usage::{Evaluator, Kind};
 
 pub(crate) struct ResourceQuota;
 
@@ -56,7 +56,7 @@ fn charge_one(
     let (hard, counted) = (resources(status, &["hard"]), resources(status, &["used"]));
     let name = &quota.metadata.name;
     let concerned: Vec<&str> = hard.keys().map(String::as_str).filter(|n| evaluator.counts(n)).collect();
-    if concerned.is_empty() || !scopes::matches(quota, evaluator, object) {
+    if concerned.is_empty() || !is_in_scope(quota, evaluator, object) {
         return Ok(None);
     }
     if let Some(why) = evaluator.missing(&concerned, object) {
@@ -69,7 +69,7 @@ fn charge_one(
     }
     let old = r.old.as_ref().filter(|_| r.operation == Operation::Update);
     // What the object used before was charged to this quota only if the quota matched it then.
-    let before = old.filter(|old| scopes::matches(quota, evaluator, old)).map(|old| evaluator.usage(old));
+    let before = old.filter(|old| is_in_scope(quota, evaluator, old)).map(|old| evaluator.usage(old));
     let mut asked = delta(used, before.as_ref());
     asked.retain(|name, q| hard.contains_key(name) && !q.is_zero());
     if asked.is_empty() {
@@ -91,6 +91,16 @@ fn charge_one(
     let mut charged = quota.clone();
     charged.set(&["status", "used"], to_value(&total));
     Ok(Some(charged))
+}
+
+/// Whether the object is in all scopes of the quota; a quota without scopes is about everything.
+fn is_in_scope(quota: &Object, evaluator: &Evaluator, object: &Object) -> bool {
+    let wanted = spec(quota);
+    match evaluator.kind {
+        Kind::Pod => takes_pod(wanted, spec(object)),
+        Kind::Claim if has_scopes(wanted) => takes_claim(wanted, &Value::Object(object.body.clone())),
+        _ => !has_scopes(wanted),
+    }
 }
 
 /// What the write adds; never less than nothing, since the quota's controller gives back what is freed.

@@ -1,10 +1,11 @@
 //! What an object uses of which resource (`pkg/quota/v1/evaluator/core`, `k8s.io/apiserver/pkg/quota/v1/generic`).
 
-use crate::json::{Resources, add, at, containers, is_set, items, pod_resources, resources, spec, text};
+use crate::json::{Resources, add, at, items, pod_resources, resources, spec, text};
 use crate::plugins::pvc_resize::class_of;
 use crate::{Operation, Request};
 use meta::Object;
 use meta::quantity::{Format, Quantity};
+use meta::quota::has_deadline;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,7 +67,7 @@ impl Evaluator {
             Kind::Service => create || (update && r.subresource.is_empty()),
             Kind::Claim => create || (update && matches!(r.subresource.as_str(), "" | "status")),
             Kind::Pod if update && r.subresource.is_empty() => {
-                let ends = |o: &Option<Object>| o.as_ref().is_some_and(is_terminating);
+                let ends = |o: &Option<Object>| o.as_ref().is_some_and(|o| has_deadline(spec(o)));
                 ends(&r.object) != ends(&r.old)
             }
             Kind::Pod => create || (update && r.subresource == "resize"),
@@ -158,23 +159,6 @@ fn is_extended(name: &str) -> bool {
     })
 }
 
-/// Whether the pod has a deadline.
-pub(super) fn is_terminating(pod: &Object) -> bool {
-    at(spec(pod), &["activeDeadlineSeconds"]).as_i64().is_some_and(|s| s >= 0)
-}
-
-/// Whether the pod's class of service is BestEffort: nobody asks for anything (`pkg/apis/core/v1/helper/qos`).
-pub(super) fn is_best_effort(pod: &Object) -> bool {
-    let spec = spec(pod);
-    let asks = |holder: &Value| {
-        ["requests", "limits"].iter().any(|kind| {
-            let set = resources(holder, &["resources", kind]);
-            set.iter().any(|(name, q)| (name == "cpu" || name == "memory") && !q.is_zero())
-        })
-    };
-    !asks(spec) && !containers(spec).any(asks)
-}
-
 fn compute(requests: &Resources, limits: &Resources) -> Resources {
     let mut used = Resources::from([("pods".to_owned(), one(1))]);
     for (name, q) in requests {
@@ -232,17 +216,4 @@ fn claim(claim: &Object) -> Resources {
         used.extend(scoped);
     }
     used
-}
-
-/// Whether the pod names other namespaces in its affinity.
-pub(super) fn crosses_namespaces(pod: &Object) -> bool {
-    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
-    const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
-    let crosses =
-        |term: &Value| !items(term, &["namespaces"]).is_empty() || is_set(term, &["namespaceSelector"]);
-    ["podAffinity", "podAntiAffinity"].iter().any(|kind| {
-        let affinity = at(spec(pod), &["affinity", kind]);
-        items(affinity, &[REQUIRED]).iter().any(crosses)
-            || items(affinity, &[PREFERRED]).iter().any(|p| crosses(at(p, &["podAffinityTerm"])))
-    })
 }

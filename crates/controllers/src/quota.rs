@@ -1,17 +1,18 @@
 //! What is used of a namespace's quotas (`pkg/controller/resourcequota`).
 
-mod scopes;
-
 use crate::pods;
 use crate::volumes::class_of;
 use api::core::v1::{
-    PersistentVolumeClaim, Pod, PodSpec, ResourceQuota, ResourceQuotaStatus, ResourceRequirements, Service,
+    PersistentVolumeClaim, PersistentVolumeClaimStatus, Pod, PodSpec, ResourceQuota, ResourceQuotaStatus,
+    ResourceRequirements, Service,
 };
 use api::{Kind, MetaExt, Quantity, Stored};
 use client::{Change, Key, Resource, View};
 use jiff::Timestamp;
 use meta::quantity::{Format, Quantity as Amount};
+use meta::quota::{has_scopes, takes_claim, takes_pod};
 use reconcile::{Controller, Cx, Plan, Watch, Write};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,8 +93,14 @@ fn frees(resource: &Resource, old: &Arc<dyn Stored>, new: &Arc<dyn Stored>) -> b
     match (&*resource.group, &*resource.resource) {
         ("", "pods") => differ::<Pod, _>(old, new, |p| (pods::is_terminal(p), p.spec.clone())),
         ("", "services") => differ::<Service, _>(old, new, |s| s.spec.clone()),
+        // What was allocated counts, and the class of attributes says for which quota.
         ("", "persistentvolumeclaims") => differ::<PersistentVolumeClaim, _>(old, new, |c| {
-            (c.spec.clone(), c.status.as_ref().and_then(|s| s.allocated_resources.clone()))
+            let part = |s: &PersistentVolumeClaimStatus| {
+                let classes =
+                    (s.current_volume_attributes_class_name.clone(), s.modify_volume_status.clone());
+                (s.allocated_resources.clone(), classes)
+            };
+            (c.spec.clone(), c.status.as_ref().map(part))
         }),
         _ => false,
     }
@@ -151,15 +158,27 @@ fn count(n: usize) -> Amount {
     Amount::from_int(i64::try_from(n).unwrap_or(i64::MAX), Format::DecimalSi)
 }
 
+/// What the quota says of itself, as [`meta::quota`] reads it.
+fn wanted(quota: &ResourceQuota) -> Value {
+    json!(quota.spec)
+}
+
+/// Which pods the quota is about.
+fn pods_of(quota: &ResourceQuota) -> impl Fn(&&Pod) -> bool {
+    let wanted = wanted(quota);
+    let scoped = has_scopes(&wanted);
+    move |pod| !scoped || takes_pod(&wanted, &json!(pod.spec))
+}
+
 /// How much of one named resource the namespace uses. A quota with scopes is about nothing but what can be in
 /// them: pods, and claims by their attributes.
 fn used(cx: &Cx<'_>, quota: &ResourceQuota, name: &str) -> Amount {
     let view = cx.view;
     let namespace = quota.namespace();
-    let scoped = scopes::any(quota);
+    let scoped = has_scopes(&wanted(quota));
     if let Some(counted) = name.strip_prefix("count/") {
         return match counted {
-            "pods" => count(view.list::<Pod>(namespace).filter(|p| scopes::pod(quota, p)).count()),
+            "pods" => count(view.list::<Pod>(namespace).filter(pods_of(quota)).count()),
             "persistentvolumeclaims" => claims(view, quota, counted, None),
             _ if scoped => count(0),
             _ => stored(view, namespace, counted),
@@ -188,7 +207,10 @@ fn stored(view: View<'_>, namespace: &str, resource: &str) -> Amount {
 
 fn claims(view: View<'_>, quota: &ResourceQuota, what: &str, class: Option<&str>) -> Amount {
     let all = view.list::<PersistentVolumeClaim>(quota.namespace());
-    let all = all.filter(|c| class.is_none_or(|class| class_of(*c) == class) && scopes::claim(quota, c));
+    let wanted = wanted(quota);
+    let scoped = has_scopes(&wanted);
+    let is_in_scope = |c: &PersistentVolumeClaim| !scoped || takes_claim(&wanted, &json!(c));
+    let all = all.filter(|c| class.is_none_or(|class| class_of(*c) == class) && is_in_scope(c));
     if what == "persistentvolumeclaims" {
         return count(all.count());
     }
@@ -231,8 +253,8 @@ fn services(view: View<'_>, namespace: &str, what: &str) -> Amount {
 
 /// A pod that has ended, or should have by now, uses nothing but its place in the store (`QuotaV1Pod`).
 fn of_pods(cx: &Cx<'_>, quota: &ResourceQuota, name: &str) -> Amount {
-    let counted = |p: &&Pod| !pods::is_terminal(p) && !is_overdue(p, cx.now) && scopes::pod(quota, p);
-    let all = cx.view.list::<Pod>(quota.namespace()).filter(counted);
+    let counted = |p: &&Pod| !pods::is_terminal(p) && !is_overdue(p, cx.now);
+    let all = cx.view.list::<Pod>(quota.namespace()).filter(counted).filter(pods_of(quota));
     if name == "pods" {
         return count(all.count());
     }
@@ -308,7 +330,6 @@ mod tests {
     use super::*;
     use crate::scene::Scene;
     use expect_test::expect;
-    use serde_json::{Value, json};
 
     fn pod(name: &str, phase: &str, cpu: &str, init: &str) -> Value {
         let resources = |cpu: &str| json!({"requests": {"cpu": cpu}, "limits": {"memory": "1Gi"}});
@@ -434,6 +455,16 @@ mod tests {
         assert_eq!(keys(state("Pending"), state("Running")), 0);
         assert_eq!(keys(state("Running"), state("Failed")), 1);
         assert_eq!(keys(state("Running"), None), 1);
+        let claims = Resource::of::<PersistentVolumeClaim>();
+        let claim = |class: &str| {
+            let v = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "c", "namespace": "x"},
+                "status": {"currentVolumeAttributesClassName": class}});
+            (PersistentVolumeClaim::INFO.decode)(v.to_string().as_bytes()).expect("a claim")
+        };
+        let mut keys = Vec::new();
+        let change = Change { old: Some(claim("gold")), new: Some(claim("silver")) };
+        scene.map(|view| ResourceQuotas.map_any(view, &claims, &change, &mut keys));
+        assert_eq!(keys.len(), 1);
     }
 
     #[test]
