@@ -5,7 +5,7 @@ use crate::plugins::{self, Claim, Cycle, Plugin, Rejection};
 use crate::pod::PodInfo;
 use crate::preempt;
 use client::Key;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What is to be done about a pod.
@@ -55,8 +55,10 @@ pub fn schedule(
         }
     }
     let (mut fitting, mut rejected) = (Vec::new(), Vec::new());
+    let only: Vec<_> =
+        plugins::all().iter().filter_map(|p| Some((p.name(), p.only_nodes(&cycle)?))).collect();
     for node in snapshot.nodes() {
-        match filter(&cycle, node) {
+        match is_named(&only, node).and_then(|()| filter(&cycle, node)) {
             Ok(()) => fitting.push(node),
             Err(reasons) => rejected.push((node, reasons)),
         }
@@ -67,6 +69,16 @@ pub fn schedule(
     let why = histogram(rejected.iter().flat_map(|(_, reasons)| reasons.iter().map(|r| r.reason.as_str())));
     let (preemption, told) = preempt::find(&cycle, &rejected, budget);
     Decision::Unschedulable { message: format!("0/{total} nodes are available: {why}. {told}"), preemption }
+}
+
+/// Whether the node is among those that the rules name.
+fn is_named(only: &[(&str, BTreeSet<&str>)], node: &NodeInfo) -> Result<(), Vec<Rejection>> {
+    match only.iter().find(|(_, named)| !named.contains(node.name.as_str())) {
+        Some((rule, _)) => {
+            Err(vec![Rejection::for_good(&format!("node(s) didn't satisfy plugin(s) [{rule}]"))])
+        }
+        None => Ok(()),
+    }
 }
 
 /// Whether a node can take the pod; if not, what the first rule that minds says.

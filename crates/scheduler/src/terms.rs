@@ -42,6 +42,18 @@ pub fn node_selector_matches(selector: &NodeSelector, name: &str, labels: &Label
     selector.node_selector_terms.iter().any(|t| node_term_matches(t, name, labels))
 }
 
+/// The only nodes that a selector can match, where every term of it names nodes.
+pub fn named_nodes(selector: &NodeSelector) -> Option<BTreeSet<&str>> {
+    let mut all = BTreeSet::new();
+    for term in &selector.node_selector_terms {
+        let named = term.match_fields.iter().flatten();
+        let named = named.filter(|r| r.key == "metadata.name" && r.operator == "In");
+        let sets = named.map(|r| r.values.iter().flatten().map(String::as_str).collect::<BTreeSet<_>>());
+        all.extend(sets.reduce(|a, b| &a & &b)?);
+    }
+    Some(all)
+}
+
 /// A term of pod (anti-)affinity, ready to be matched.
 #[derive(Clone, Debug)]
 pub struct PodTerm {

@@ -259,3 +259,31 @@ fn an_exclusive_claim_has_one_pod() {
         ],
     );
 }
+
+#[test]
+fn nodes_that_a_pod_does_not_name_are_told_apart() {
+    let s = world(&[node("a", "1", json!({})), node("b", "4", json!({}))], &[]);
+    let on = |name: &str, cpu: &str| {
+        let field = json!({"key": "metadata.name", "operator": "In", "values": [name]});
+        let terms = json!({"nodeSelectorTerms": [{"matchFields": [field]}]});
+        let affinity = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}});
+        pod("p", cpu, json!({"affinity": affinity}))
+    };
+    check_claims(&s, &on("a", "0"), &[], expect!["bind a"]);
+    check_claims(
+        &s,
+        &on("a", "2"),
+        &[],
+        expect![
+            "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't satisfy plugin(s) [NodeAffinity]. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+        ],
+    );
+    check_claims(
+        &s,
+        &on("c", "0"),
+        &[],
+        expect![
+            "0/2 nodes are available: 2 node(s) didn't satisfy plugin(s) [NodeAffinity]. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+        ],
+    );
+}

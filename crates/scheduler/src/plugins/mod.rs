@@ -2,6 +2,7 @@
 
 use crate::node::{NodeInfo, Snapshot};
 use crate::pod::PodInfo;
+use std::collections::BTreeSet;
 
 mod balanced_allocation;
 mod image_locality;
@@ -35,7 +36,7 @@ impl Rejection {
         Self { reason: reason.to_owned(), preemptible: true }
     }
 
-    fn for_good(reason: &str) -> Self {
+    pub(crate) fn for_good(reason: &str) -> Self {
         Self { reason: reason.to_owned(), preemptible: false }
     }
 }
@@ -69,6 +70,11 @@ pub trait Plugin: Sync {
     /// Why the pod can't be scheduled anywhere for now, before any node is looked at.
     fn pre_filter(&self, _cycle: &Cycle<'_>) -> Result<(), String> {
         Ok(())
+    }
+
+    /// The only nodes that are worth being asked, if there are few (`PreFilterResult`).
+    fn only_nodes<'a>(&self, _cycle: &'a Cycle<'_>) -> Option<BTreeSet<&'a str>> {
+        None
     }
 
     /// Why this node can't take the pod.

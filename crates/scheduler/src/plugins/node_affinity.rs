@@ -2,8 +2,9 @@
 
 use super::{Cycle, Plugin, Rejection, by_highest};
 use crate::node::NodeInfo;
-use crate::terms::{node_selector_matches, node_term_matches};
+use crate::terms::{named_nodes, node_selector_matches, node_term_matches};
 use api::core::v1::NodeAffinity as Terms;
+use std::collections::BTreeSet;
 
 pub(super) struct NodeAffinity;
 
@@ -14,6 +15,10 @@ fn terms<'a>(cycle: &'a Cycle<'_>) -> Option<&'a Terms> {
 impl Plugin for NodeAffinity {
     fn name(&self) -> &'static str {
         "NodeAffinity"
+    }
+
+    fn only_nodes<'a>(&self, cycle: &'a Cycle<'_>) -> Option<BTreeSet<&'a str>> {
+        named_nodes(terms(cycle)?.required_during_scheduling_ignored_during_execution.as_ref()?)
     }
 
     fn filter(&self, cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), Vec<Rejection>> {
