@@ -51,6 +51,33 @@ pub fn name_and_created(object: &Object, _: Timestamp) -> Vec<Value> {
     vec![object.metadata.name.as_str().into(), created]
 }
 
+/// The columns of what keeps a number of pods: ReplicaSets and ReplicationControllers.
+pub const REPLICA_COLUMNS: &[&str] = &[
+    "Name",
+    "Desired:integer",
+    "Current:integer",
+    "Ready:integer",
+    "Age",
+    "Containers*",
+    "Images*",
+    "Selector*",
+];
+
+/// Their row; `selector` is the last cell.
+pub fn replica_row(o: &Object, now: Timestamp, selector: Value) -> Vec<Value> {
+    let [names, images] = containers(o, &["spec", "template", "spec"]);
+    vec![
+        name(o),
+        number(o, &["spec", "replicas"]).into(),
+        number(o, &["status", "replicas"]).into(),
+        number(o, &["status", "readyReplicas"]).into(),
+        age(o, now),
+        names,
+        images,
+        selector,
+    ]
+}
+
 /// How long ago the object was made: the `Age` column.
 pub fn age(object: &Object, now: Timestamp) -> Value {
     let unknown = "<unknown>".to_owned();

@@ -333,20 +333,39 @@ fn completions(new: &Object, old: &Object, faults: &mut Faults) {
     }
 }
 
-/// The template stays, but for what places the pods of a job that is suspended and never ran.
+/// The template stays, but for what places the pods of a job that rests, and what they ask for.
 fn template_update(new: &Object, old: &Object, faults: &mut Faults) {
-    let may_move = old.get(&["spec", "suspend"]) == Some(&Value::Bool(true))
-        && old.str(&["status", "startTime"]).is_empty();
+    let may_change = rests(old);
     let fixed = |o: &Object| {
         let mut template = o.get(&["spec", "template"]).cloned().unwrap_or_default();
-        if may_move {
+        if may_change {
             forget_placement(&mut template);
+            forget_resources(&mut template);
         }
         template
     };
     if fixed(new) != fixed(old) {
         let at = At::top(new, "spec").get("template");
-        faults.push(at.invalid(super::IMMUTABLE));
+        faults.push(if may_change { at.get("spec") } else { at }.invalid(super::IMMUTABLE));
+    }
+}
+
+/// Whether the job is suspended, and either never ran or has no pods any more (`shouldAllowMutablePodTemplate`).
+fn rests(job: &Object) -> bool {
+    let conditions = job.get(&["status", "conditions"]).and_then(Value::as_array);
+    let noted = conditions.into_iter().flatten().any(|c| c["type"] == "Suspended" && c["status"] == "True");
+    let active = job.get(&["status", "active"]).and_then(Value::as_i64).unwrap_or(0);
+    job.get(&["spec", "suspend"]) == Some(&Value::Bool(true))
+        && (noted || job.str(&["status", "startTime"]).is_empty())
+        && active == 0
+}
+
+fn forget_resources(template: &mut Value) {
+    for kind in ["containers", "initContainers"] {
+        let all = template.pointer_mut(&format!("/spec/{kind}")).and_then(Value::as_array_mut);
+        for container in all.into_iter().flatten().filter_map(Value::as_object_mut) {
+            container.remove("resources");
+        }
     }
 }
 
@@ -356,8 +375,15 @@ fn forget_placement(template: &mut Value) {
         metadata.remove("annotations");
     }
     if let Some(Value::Object(spec)) = template.get_mut("spec") {
-        for key in ["nodeSelector", "tolerations", "affinity", "schedulingGates"] {
+        for key in ["nodeSelector", "tolerations", "schedulingGates"] {
             spec.remove(key);
+        }
+        // Of affinity only what is about nodes.
+        if let Some(Value::Object(affinity)) = spec.get_mut("affinity") {
+            affinity.remove("nodeAffinity");
+            if affinity.is_empty() {
+                spec.remove("affinity");
+            }
         }
     }
 }
@@ -515,5 +541,36 @@ fn cron_range(part: &str, (min, max, words): (u32, u32, &[&str])) -> Result<(), 
         () if start > end => Err(format!("beginning of range ({start}) beyond end of range ({end}): {part}")),
         () if step == 0 => Err(format!("step of range should be a positive number: {part}")),
         () => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn job(node: &str, cpu: &str, image: &str, status: &Value) -> Object {
+        let container = json!({"name": "c", "image": image, "resources": {"requests": {"cpu": cpu}}});
+        let template = json!({"spec": {"containers": [container], "nodeSelector": {"a": node},
+            "affinity": {"nodeAffinity": {}, "podAffinity": {}}}});
+        let job = json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {"suspend": true, "template": template},
+            "status": status});
+        Object::from_value(job).expect("a job")
+    }
+
+    #[test]
+    fn the_template_of_a_job_that_rests_may_be_placed_and_sized_anew() {
+        let suspended = json!([{"type": "Suspended", "status": "True"}]);
+        let rests = json!({"startTime": "t", "conditions": suspended});
+        let ending = json!({"startTime": "t", "conditions": suspended, "active": 1});
+        let told = |new: (&str, &str, &str), status: &Value| {
+            let (new, old) = (job(new.0, new.1, new.2, status), job("b", "1", "i", status));
+            validate_job_update(&new, &old).iter().map(|f| f.path.to_string()).collect::<Vec<_>>()
+        };
+        assert!(told(("c", "2", "i"), &rests).is_empty());
+        assert!(told(("c", "2", "i"), &json!({})).is_empty());
+        assert_eq!(told(("b", "1", "j"), &rests), ["spec.template.spec"]);
+        assert_eq!(told(("b", "2", "i"), &ending), ["spec.template"]);
+        assert_eq!(told(("b", "2", "i"), &json!({"startTime": "t"})), ["spec.template"]);
     }
 }

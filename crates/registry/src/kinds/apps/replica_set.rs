@@ -3,11 +3,10 @@
 use crate::fill::{make, part, set};
 use crate::kind::Kind;
 use crate::strategy::{PLAIN, STATUS_PART, Strategy, Update, WHOLE};
-use crate::table::{age, containers, name, number, selector};
+use crate::table::{REPLICA_COLUMNS, replica_row, selector};
 use crate::validate::workload::{validate_replica_set, validate_replica_set_update};
-use jiff::Timestamp;
 use meta::Object;
-use serde_json::{Value, json};
+use serde_json::json;
 
 pub(super) fn kind() -> Kind {
     Kind::namespaced("apps", "v1", "ReplicaSet", "replicasets")
@@ -15,19 +14,7 @@ pub(super) fn kind() -> Kind {
         .category("all")
         .scale()
         .status_with(json!({"replicas": 0}), &STATUS)
-        .table(
-            &[
-                "Name",
-                "Desired:integer",
-                "Current:integer",
-                "Ready:integer",
-                "Age",
-                "Containers*",
-                "Images*",
-                "Selector*",
-            ],
-            row,
-        )
+        .table(REPLICA_COLUMNS, |o, now| replica_row(o, now, selector(o.get(&["spec", "selector"]))))
         .field_or("status.replicas", "status.replicas", "0")
         .generation()
         .strategy(&STRATEGY)
@@ -48,18 +35,4 @@ fn default(o: &mut Object) {
     let spec = part(o, "spec");
     set(spec, "replicas", 1);
     crate::pod::defaults::template(make(spec, "template"));
-}
-
-fn row(o: &Object, now: Timestamp) -> Vec<Value> {
-    let [names, images] = containers(o, &["spec", "template", "spec"]);
-    vec![
-        name(o),
-        number(o, &["spec", "replicas"]).into(),
-        number(o, &["status", "replicas"]).into(),
-        number(o, &["status", "readyReplicas"]).into(),
-        age(o, now),
-        names,
-        images,
-        selector(o.get(&["spec", "selector"])),
-    ]
 }

@@ -3,8 +3,7 @@
 use crate::fill::{make, part, set};
 use crate::kind::Kind;
 use crate::strategy::{Dependents, PLAIN, STATUS_PART, Strategy, Update};
-use crate::table::{age, containers, labels, name, number};
-use jiff::Timestamp;
+use crate::table::{REPLICA_COLUMNS, labels, replica_row};
 use meta::Object;
 use serde_json::{Value, json};
 
@@ -14,19 +13,7 @@ pub(super) fn kind() -> Kind {
         .category("all")
         .scale()
         .status_with(json!({"replicas": 0}), &STATUS)
-        .table(
-            &[
-                "Name",
-                "Desired:integer",
-                "Current:integer",
-                "Ready:integer",
-                "Age",
-                "Containers*",
-                "Images*",
-                "Selector*",
-            ],
-            row,
-        )
+        .table(REPLICA_COLUMNS, |o, now| replica_row(o, now, labels(o.get(&["spec", "selector"]))))
         .field_or("status.replicas", "status.replicas", "0")
         .generation()
         .strategy(&STRATEGY)
@@ -55,18 +42,4 @@ fn default(o: &mut Object) {
         let text = |(k, v): (String, Value)| Some((k, v.as_str()?.to_owned()));
         o.metadata.labels = labels.into_iter().filter_map(text).collect();
     }
-}
-
-fn row(o: &Object, now: Timestamp) -> Vec<Value> {
-    let [names, images] = containers(o, &["spec", "template", "spec"]);
-    vec![
-        name(o),
-        number(o, &["spec", "replicas"]).into(),
-        number(o, &["status", "replicas"]).into(),
-        number(o, &["status", "readyReplicas"]).into(),
-        age(o, now),
-        names,
-        images,
-        labels(o.get(&["spec", "selector"])),
-    ]
 }
