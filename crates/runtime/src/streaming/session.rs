@@ -134,7 +134,7 @@ async fn run(
         let Some(fd) = fd else { continue };
         copies.spawn(copy_out(Source::new(fd)?, stream, output.clone()));
     }
-    let feeding = feed(input, stdin, size, || {});
+    let feeding = feed(input, stdin, size, || true);
     tokio::pin!(feeding);
     let exit = tokio::select! {
         exit = &mut running.exit => exit,
@@ -158,12 +158,12 @@ async fn copy_out(source: Source, stream: Stream, output: mpsc::Sender<Output>) 
     }
 }
 
-/// Passes input on until the client is gone. Closing a pipe's input leaves the session open; a terminal has no end.
+/// Passes input on until the client is gone, or its input has ended and `on_close` doesn't go on. A terminal has no end.
 async fn feed(
     mut input: mpsc::Receiver<Input>,
     stdin: Option<OwnedFd>,
     size: Option<OwnedFd>,
-    on_close: impl Fn(),
+    on_close: impl Fn() -> bool,
 ) {
     let mut stdin = stdin.and_then(|fd| Sink::new(fd).ok());
     while let Some(event) = input.recv().await {
@@ -178,7 +178,9 @@ async fn feed(
             Input::StdinClosed if size.is_some() => {}
             Input::StdinClosed => {
                 stdin = None;
-                on_close();
+                if !on_close() {
+                    return;
+                }
             }
             Input::Resize(to) => {
                 if let Some(terminal) = &size {
@@ -225,6 +227,9 @@ async fn attached(
             let (core, container) = (closing_core.clone(), closing.clone());
             tokio::task::spawn_blocking(move || core.close_stdin(&container));
         }
+        // A container that keeps its input open for others can end no session by ending: this client's input does
+        // (`kubectl run -i --leave-stdin-open`).
+        once
     };
     let feeding = feed(input, stdin, terminal, &close);
     let copying = async {
@@ -239,7 +244,9 @@ async fn attached(
     tokio::select! {
         () = copying => {}
         // A client that leaves has given all of its input.
-        () = feeding => close(),
+        () = feeding => {
+            close();
+        }
     }
     Ok(())
 }
@@ -255,6 +262,24 @@ fn redraw(terminal: Option<&OwnedFd>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_end_of_the_input_ends_a_session_where_the_container_does_not() {
+        for (goes_on, left) in [(true, 0), (false, 1)] {
+            let (sink, source) = mpsc::channel(4);
+            for _ in 0..2 {
+                sink.send(Input::StdinClosed).await.expect("room");
+            }
+            drop(sink);
+            let (seen, limit) = (std::cell::Cell::new(0), 2);
+            feed(source, None, None, || {
+                seen.set(seen.get() + 1);
+                goes_on
+            })
+            .await;
+            assert_eq!(limit - seen.get(), left);
+        }
+    }
 
     #[test]
     fn ends_as_clients_read_them() {
