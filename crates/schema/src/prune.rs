@@ -7,8 +7,8 @@ use serde_json::Value;
 /// Unknown fields that one report names.
 const MAX_REPORTED: usize = 100;
 
-/// Prunes an object of a custom kind: `apiVersion`, `kind` and `metadata` stay as they are. Returns the
-/// strict errors, sorted: `unknown field "spec.foo"`.
+/// Prunes an object of a custom kind; `metadata`, also that of embedded objects, has the fields that it has everywhere.
+/// Returns the strict errors, sorted: `unknown field "spec.foo"`.
 pub fn prune_custom(schema: &Schema, value: &mut Value) -> Vec<String> {
     run(schema, value, true)
 }
@@ -19,22 +19,25 @@ pub fn prune(schema: &Schema, value: &mut Value) -> Vec<String> {
 }
 
 fn run(schema: &Schema, value: &mut Value, root: bool) -> Vec<String> {
-    let mut p = Pruner { path: String::new(), unknown: Vec::new() };
+    let meta = schema.cursor().child("metadata").filter(|_| root);
+    let mut p = Pruner { path: String::new(), unknown: Vec::new(), meta };
     p.value(Some(schema.cursor()), value, root);
     p.unknown.sort();
     p.unknown.into_iter().map(|path| format!("unknown field {path:?}")).collect()
 }
 
-struct Pruner {
+struct Pruner<'a> {
     path: String,
     unknown: Vec<String>,
+    /// The schema of `metadata`.
+    meta: Option<Cursor<'a>>,
 }
 
 fn is_meta(key: &str) -> bool {
     matches!(key, "apiVersion" | "kind" | "metadata")
 }
 
-impl Pruner {
+impl<'a> Pruner<'a> {
     fn below(&mut self, step: &str, f: impl FnOnce(&mut Self)) {
         let len = self.path.len();
         if len > 0 && !step.starts_with('[') {
@@ -45,11 +48,34 @@ impl Pruner {
         self.path.truncate(len);
     }
 
-    fn value(&mut self, at: Option<Cursor<'_>>, value: &mut Value, root: bool) {
+    /// Metadata: of its fields only those are pruned that are structures, not what holds any field (`fieldsV1`).
+    fn metadata(&mut self, at: Cursor<'a>, value: &mut Value) {
+        match value {
+            Value::Object(map) if !at.node.fields.is_empty() => map.retain(|key, v| match at.child(key) {
+                Some(child) => {
+                    self.below(key, |p| p.metadata(child, v));
+                    true
+                }
+                None => self.unknown_field(key),
+            }),
+            Value::Array(items) => {
+                let Some(item) = at.items() else { return };
+                for (i, v) in items.iter_mut().enumerate() {
+                    self.below(&format!("[{i}]"), |p| p.metadata(item, v));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn value(&mut self, at: Option<Cursor<'a>>, value: &mut Value, root: bool) {
         match value {
             Value::Object(map) => map.retain(|key, v| {
                 let Some(at) = at else { return self.unknown_field(key) };
                 if (root || at.node.embedded) && is_meta(key) {
+                    if let Some(meta) = self.meta.filter(|_| key == "metadata") {
+                        self.below(key, |p| p.metadata(meta, v));
+                    }
                     return true;
                 }
                 if let Some(child) = at.child(key) {
@@ -89,6 +115,26 @@ impl Pruner {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn metadata_has_no_fields_of_ones_own() {
+        let meta = Schema::from_json(&json!({"type": "object", "properties": {"name": {"type": "string"},
+            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+            "managedFields": {"type": "array", "items": {"type": "object", "properties": {
+                "fieldsV1": {"type": "object"}}}}}}));
+        let custom = json!({"type": "object", "properties": {"e": {"type": "object",
+            "x-kubernetes-embedded-resource": true}}});
+        let s = Schema::from_custom(&custom, &meta);
+        let fields = json!([{"fieldsV1": {"f:spec": {"f:a": {}}}}]);
+        let mut v = json!({"metadata": {"name": "x", "weird": 1, "labels": {"a": "b"}, "managedFields": fields},
+            "e": {"metadata": {"name": "y", "odd": {"z": 1}}}});
+        let unknown = prune_custom(&s, &mut v);
+        assert_eq!(unknown, [r#"unknown field "e.metadata.odd""#, r#"unknown field "metadata.weird""#]);
+        assert_eq!(
+            v,
+            json!({"metadata": {"name": "x", "labels": {"a": "b"}, "managedFields": fields}, "e": {"metadata": {"name": "y"}}})
+        );
+    }
 
     #[test]
     fn unknown_fields_go_and_are_named() {
