@@ -3,6 +3,7 @@
 
 use crate::catalog::Served;
 use crate::codec;
+use crate::flow;
 use crate::server::ApiServer;
 use crate::write::unstored;
 use meta::{Object, Status, Time};
@@ -43,6 +44,9 @@ impl ApiServer {
                 tracing::warn!(name = object.metadata.name, "could not be put back: {e}");
             }
         }
+        if let Err(e) = self.judge_flow_schemas(&mut pending) {
+            tracing::warn!("flow schemas could not be judged: {e}");
+        }
         if pending.is_empty() {
             return;
         }
@@ -51,6 +55,22 @@ impl ApiServer {
             let _ = write.await;
         }
         self.services.load(&self.objects());
+    }
+
+    /// Notes on flow schemas whether the priority level is there that they name.
+    fn judge_flow_schemas(&self, pending: &mut Vec<Pending>) -> Result<(), Status> {
+        let catalog = self.catalog();
+        let version = format!("{}/v1", flow::GROUP);
+        let Some(served) = catalog.by_kind(&version, "FlowSchema") else { return Ok(()) };
+        for entry in self.objects().entries(flow::GROUP, "flowschemas", "") {
+            let schema = codec::decode(served, &entry)?;
+            let level = schema.str(&["spec", "priorityLevelConfiguration", "name"]);
+            let level = self.objects().get(flow::GROUP, "prioritylevelconfigurations", "", level);
+            let Some(judged) = flow::judged(&schema, level.is_some(), self.time()) else { continue };
+            let (key, write) = (entry.key.to_string(), Write::Put(codec::encode(served, &judged)?));
+            pending.push(self.store.begin(Txn { key, expect: Expect::Revision(entry.revision), write }));
+        }
+        Ok(())
     }
 
     fn ensure(&self, wanted: &Object, pending: &mut Vec<Pending>) -> Result<(), Status> {

@@ -275,15 +275,47 @@ fn openapi(kind: &Kind, schema: &Value) -> Value {
     let mut v = if schema.is_object() { schema.clone() } else { json!({"type": "object"}) };
     v["x-kubernetes-group-version-kind"] =
         json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]);
-    let text = |what: &str| json!({"type": "string", "description": what});
-    let version = text("APIVersion defines the versioned schema of this representation of an object.");
-    let name = text("Kind is a string value representing the REST resource this object represents.");
-    let metadata = json!({"description": "Standard object's metadata.",
-        "allOf": [{"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}]});
-    for (name, property) in [("apiVersion", &version), ("kind", &name), ("metadata", &metadata)] {
-        v["properties"][name] = property.clone();
-    }
+    embed(&mut v);
+    add_type(&mut v);
     v
+}
+
+/// Objects within the object have a type and metadata too.
+fn embed(v: &mut Value) {
+    let Value::Object(map) = v else { return };
+    let properties = map.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten();
+    properties.for_each(|(_, below)| embed(below));
+    for key in ["items", "additionalProperties"] {
+        map.get_mut(key).into_iter().for_each(embed);
+    }
+    if v["x-kubernetes-embedded-resource"] == true {
+        add_type(v);
+        let own = strings(v.get("required"));
+        let all = ["apiVersion", "kind"].map(str::to_owned).into_iter().chain(own);
+        v["required"] = all.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>().into();
+    }
+}
+
+/// The fields that every object has, with upstream's explanations.
+fn add_type(v: &mut Value) {
+    const MORE: &str =
+        "More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md";
+    let text = |what: &str, at: &str| json!({"type": "string", "description": format!("{what} {MORE}#{at}")});
+    let version = text(
+        "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized \
+         schemas to the latest internal value, and may reject unrecognized values.",
+        "resources",
+    );
+    let name = text(
+        "Kind is a string value representing the REST resource this object represents. Servers may infer this from the \
+         endpoint the client submits requests to. Cannot be updated. In CamelCase.",
+        "types-kinds",
+    );
+    let metadata = json!({"description": format!("Standard object's metadata. {MORE}#metadata"),
+        "allOf": [{"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}]});
+    for (name, property) in [("apiVersion", version), ("kind", name), ("metadata", metadata)] {
+        v["properties"][name] = property;
+    }
 }
 
 fn kind(definition: &Object, version: &Value) -> Kind {

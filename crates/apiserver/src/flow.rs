@@ -5,7 +5,8 @@ use crate::limits::{MAX_LONG_RUNNING, MAX_READS_IN_FLIGHT, MAX_SYSTEM_IN_FLIGHT,
 use crate::objects::Objects;
 use crate::request::RequestInfo;
 use http::{HeaderMap, HeaderValue};
-use meta::{Reason, Status, UserInfo};
+use meta::{Object, Reason, Status, Time, UserInfo};
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -81,7 +82,7 @@ impl Marks {
     /// Reads the UIDs of the schemas that every cluster has.
     pub(crate) fn read(objects: &Objects<'_>) -> Self {
         let uid = |resource: &str, name: &str| {
-            let object = objects.get("flowcontrol.apiserver.k8s.io", resource, "", name)?;
+            let object = objects.get(GROUP, resource, "", name)?;
             HeaderValue::from_str(&object.metadata.uid).ok()
         };
         let mark = |name: &str| {
@@ -104,6 +105,34 @@ impl Marks {
     }
 }
 
+/// The group of flow schemas and priority levels.
+pub(crate) const GROUP: &str = "flowcontrol.apiserver.k8s.io";
+
+/// The flow schema with its condition `Dangling` brought up to date; none if that is so already
+/// (`apiserver/pkg/util/flowcontrol/apf_controller.go`).
+pub(crate) fn judged(schema: &Object, has_level: bool, now: Time) -> Option<Object> {
+    let name = schema.str(&["spec", "priorityLevelConfiguration", "name"]);
+    let (status, reason, end) = match has_level {
+        true => ("False", "Found", "and it exists"),
+        false => ("True", "NotFound", "but there is no such object"),
+    };
+    let all = schema.get(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    let (old, mut conditions): (Vec<Value>, Vec<Value>) =
+        all.into_iter().partition(|c| c["type"] == "Dangling");
+    let message =
+        format!("This FlowSchema references the PriorityLevelConfiguration object named {name:?} {end}");
+    let same = |c: &&Value| c["status"] == status && c["reason"] == reason;
+    if old.iter().any(|c| same(&c) && c["message"] == message) {
+        return None;
+    }
+    let since = old.iter().find(same).map_or(json!(now.to_string()), |c| c["lastTransitionTime"].clone());
+    conditions.push(json!({"type": "Dangling", "status": status, "reason": reason, "message": message,
+        "lastTransitionTime": since}));
+    let mut schema = schema.clone();
+    schema.set(&["status", "conditions"], conditions.into());
+    Some(schema)
+}
+
 fn is_system(user: &UserInfo) -> bool {
     ["system:masters", "system:nodes"].iter().any(|g| user.is_in(g)) || user.name.starts_with("system:kube-")
 }
@@ -111,6 +140,23 @@ fn is_system(user: &UserInfo) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_flow_schema_says_whether_its_level_is_there() {
+        let schema = json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema",
+            "spec": {"priorityLevelConfiguration": {"name": "mine"}}});
+        let schema = Object::from_value(schema).expect("an object");
+        let now = Time::new(jiff::Timestamp::UNIX_EPOCH);
+        let told = |o: &Object| o.get(&["status", "conditions"]).cloned().unwrap_or_default().to_string();
+        let lost = judged(&schema, false, now).expect("a change");
+        assert_eq!(
+            told(&lost),
+            r#"[{"lastTransitionTime":"1970-01-01T00:00:00Z","message":"This FlowSchema references the PriorityLevelConfiguration object named \"mine\" but there is no such object","reason":"NotFound","status":"True","type":"Dangling"}]"#
+        );
+        assert!(judged(&lost, false, now).is_none());
+        let found = judged(&lost, true, now).expect("a change");
+        assert!(told(&found).contains(r#""status":"False""#) && judged(&found, true, now).is_none());
+    }
 
     #[test]
     fn the_place_behind_the_last_is_refused_and_places_come_back() {

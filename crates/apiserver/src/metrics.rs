@@ -24,6 +24,20 @@ impl Metrics {
     }
 }
 
+/// The text of `/metrics/slis`: how each check stands (`component-base/metrics/prometheus/slis`).
+pub(crate) fn slis(paths: &[(&str, Vec<(&str, bool)>)]) -> String {
+    let mut out = "# HELP kubernetes_healthcheck This metric records the result of a single healthcheck.\n\
+        # TYPE kubernetes_healthcheck gauge\n"
+        .to_owned();
+    for (path, checks) in paths {
+        for (check, well) in checks {
+            let n = u8::from(*well);
+            let _ = writeln!(out, "kubernetes_healthcheck{{name=\"{check}\",type=\"{path}\"}} {n}");
+        }
+    }
+    out
+}
+
 /// The text of `/metrics`.
 pub(crate) fn text(server: &ApiServer) -> String {
     let mut out = String::new();

@@ -34,6 +34,11 @@ impl ApiServer {
                 let media = "text/plain; version=0.0.4; charset=utf-8";
                 Ok(Reply::new(200, media, Payload::Bytes(metrics::text(self).into())))
             }
+            "/metrics/slis" => {
+                let media = "text/plain; version=0.0.4; charset=utf-8";
+                let checks = ["healthz", "livez", "readyz"].map(|name| (name, self.checks(name)));
+                Ok(Reply::new(200, media, Payload::Bytes(metrics::slis(&checks).into())))
+            }
             "/openid/v1/jwks" => {
                 let keys = self.authenticator.issuer().jwks().to_string();
                 Ok(Reply::new(200, "application/jwk-set+json", Payload::Bytes(keys.into())))
@@ -56,6 +61,7 @@ impl ApiServer {
             "/healthz",
             "/livez",
             "/metrics",
+            "/metrics/slis",
             "/openapi/v2",
             "/openapi/v3",
             "/openid/v1/jwks",
@@ -72,20 +78,21 @@ impl ApiServer {
         all
     }
 
+    /// What is looked at for one of the paths of health, and whether it is well.
+    fn checks(&self, path: &str) -> Vec<(&'static str, bool)> {
+        let always = [("ping", true), ("log", true), ("etcd", true), ("informer-sync", true)];
+        let shutdown = (path == "readyz").then_some(("shutdown", !self.runtime.is_stopping()));
+        always.into_iter().chain(shutdown).collect()
+    }
+
     /// `/healthz`, `/livez`, `/readyz` and their single checks; none for other paths.
     fn health(&self, path: &str, request: &Request) -> Option<Result<Reply, Status>> {
         let mut parts = path.trim_start_matches('/').split('/');
         let name = parts.next().filter(|n| matches!(*n, "healthz" | "livez" | "readyz"))?;
         let only = parts.next();
-        let stopping = self.runtime.is_stopping();
-        let checks = [("ping", true), ("log", true), ("etcd", true), ("informer-sync", true)];
-        let shutdown = (name == "readyz").then_some(("shutdown", !stopping));
         let excluded: Vec<&str> = request.info.query.all("exclude").collect();
-        let checks: Vec<(&str, bool)> = checks
-            .into_iter()
-            .chain(shutdown)
-            .filter(|(c, _)| !excluded.contains(c) && only.is_none_or(|o| o == *c))
-            .collect();
+        let mut checks = self.checks(name);
+        checks.retain(|(c, _)| !excluded.contains(c) && only.is_none_or(|o| o == *c));
         if checks.is_empty() {
             return Some(Err(Status::no_such_path()));
         }

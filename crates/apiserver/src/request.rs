@@ -82,12 +82,43 @@ impl RequestInfo {
         }
     }
 
-    /// `/apis/apps/v1`, or `/api/v1`: where the group's version is served.
+    /// 400 for a `timeout` that is none (`endpoints/filters/request_deadline.go`). Long-running requests read theirs
+    /// themselves, and how long others may take is the server's business.
+    pub(crate) fn check_timeout(&self) -> Result<(), Status> {
+        let text = self.query.text("timeout");
+        if text.is_empty() || self.is_long_running() || is_go_duration(text) {
+            return Ok(());
+        }
+        let why = format!("invalid timeout specified in the request URL - time: invalid duration {text:?}");
+        Err(Status::bad_request(why))
+    }
+
+    /// Whether it may last as long as its client likes.
     pub(crate) fn is_long_running(&self) -> bool {
         self.verb == "watch"
             || matches!(self.subresource.as_str(), "exec" | "attach" | "portforward" | "proxy")
             || (self.subresource == "log" && self.query.flag("follow"))
     }
+}
+
+/// `1h30m`, `-1.5s`, `0`: what Go's `time.ParseDuration` reads.
+fn is_go_duration(text: &str) -> bool {
+    const UNITS: [&str; 8] = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"];
+    let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if rest == "0" {
+        return true;
+    }
+    while !rest.is_empty() {
+        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (digits, after) = rest.split_at(number);
+        let is_number = digits.contains(|c: char| c.is_ascii_digit()) && digits.matches('.').count() < 2;
+        let end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        if !is_number || !UNITS.contains(&&after[..end]) {
+            return false;
+        }
+        rest = &after[end..];
+    }
+    !text.trim_start_matches(['+', '-']).is_empty()
 }
 
 /// `/api/v1/...` and `/apis/g/v/...` with at least one segment behind the version.
@@ -128,6 +159,23 @@ fn segment(part: &str) -> Result<String, Status> {
 mod tests {
     use super::*;
     use expect_test::{Expect, expect};
+
+    #[test]
+    fn a_timeout_is_a_duration_as_go_writes_them() {
+        for good in ["0", "0s", "3m", "1h30m", "1.5s", "-2ms", ".5h"] {
+            assert!(is_go_duration(good), "{good}");
+        }
+        for bad in ["", "-", "3", "invalid", "1d", "1.2.3s", ".s", "1 s"] {
+            assert!(!is_go_duration(bad), "{bad}");
+        }
+        let told = |query: &str| {
+            let info = RequestInfo::parse("GET", "/version", query).expect("a request");
+            info.check_timeout().map_err(|e| e.message)
+        };
+        assert_eq!(told("timeout=3m"), Ok(()));
+        let why = r#"invalid timeout specified in the request URL - time: invalid duration "invalid""#;
+        assert_eq!(told("timeout=invalid"), Err(why.to_owned()));
+    }
 
     fn check(line: &str, expect: Expect) {
         let (method, uri) = line.split_once(' ').unwrap();

@@ -204,12 +204,14 @@ fn assign(pod: &mut Object, binding: &Object, node: &str, now: Time) -> Result<(
     pod.set(&["spec", "nodeName"], node.into());
     pod.metadata.annotations.extend(binding.metadata.annotations.clone());
     let scheduled = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null,
-        "lastTransitionTime": now.to_string(), "observedGeneration": pod.metadata.generation});
+        "lastTransitionTime": now.to_string()});
     let mut conditions =
         pod.get(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
     conditions.retain(|c| c["type"] != "PodScheduled");
     conditions.push(scheduled);
     pod.set(&["status", "conditions"], conditions.into());
+    // Where it was to go is no news any more (`ClearingNominatedNodeNameAfterBinding`).
+    pod.remove(&["status", "nominatedNodeName"]);
     Ok(())
 }
 

@@ -92,6 +92,7 @@ impl Parsed {
     /// Reads the request's line.
     pub(crate) fn new(method: Method, uri: &Uri, headers: HeaderMap, peer: Peer) -> Result<Self, Status> {
         let info = RequestInfo::parse(method.as_str(), uri.path(), uri.query().unwrap_or_default())?;
+        info.check_timeout()?;
         Ok(Self(Request { method, headers, info, user: Arc::default() }, peer))
     }
 

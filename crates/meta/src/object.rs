@@ -184,6 +184,17 @@ impl Object {
         }
         map.insert((*last).to_owned(), value);
     }
+
+    /// Removes the value at `path` below the body, if it is there.
+    pub fn remove(&mut self, path: &[&str]) {
+        let Some((last, steps)) = path.split_last() else { return };
+        let mut map = &mut self.body;
+        for step in steps {
+            let Some(Value::Object(next)) = map.get_mut(*step) else { return };
+            map = next;
+        }
+        map.remove(*last);
+    }
 }
 
 impl ObjectMeta {

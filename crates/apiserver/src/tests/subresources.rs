@@ -14,6 +14,7 @@ fn a_pod_is_bound_runs_and_is_deleted_with_grace() {
     let w = World::new();
     pod(&w, "a");
     let bind = r#"{"target":{"kind":"Node","name":"n1"}}"#;
+    w.ok(&format!("PATCH {PODS}/a/status\nContent-Type: application/merge-patch+json\n\n{{\"status\":{{\"nominatedNodeName\":\"n2\"}}}}"));
     w.check(
         &format!("POST {PODS}/a/binding\n\n{bind}"),
         expect![[r#"
@@ -23,6 +24,9 @@ fn a_pod_is_bound_runs_and_is_deleted_with_grace() {
     w.fails(&format!("POST {PODS}/a/binding\n\n{bind}"), expect![[r#"409 Conflict: Operation cannot be fulfilled on pods/binding "a": pod a is already assigned to node "n1""#]]);
     let v = w.ok(&format!("PATCH {PODS}/a/status\nContent-Type: application/merge-patch+json\n\n{{\"status\":{{\"phase\":\"Running\"}},\"spec\":{{\"nodeName\":\"n2\"}}}}"));
     assert_eq!((&v["status"]["phase"], &v["spec"]["nodeName"]), (&"Running".into(), &"n1".into()));
+    assert_eq!(v["status"]["nominatedNodeName"], serde_json::Value::Null);
+    assert_eq!(v["status"]["conditions"][0]["type"], "PodScheduled");
+    assert_eq!(v["status"]["conditions"][0]["observedGeneration"], serde_json::Value::Null);
     let v = w.ok(&format!("GET {PODS}?fieldSelector=spec.nodeName%3Dn1,status.phase%3DRunning"));
     assert_eq!(v["items"].as_array().unwrap().len(), 1);
     let v = w.ok(&format!("DELETE {PODS}/a"));
