@@ -126,9 +126,6 @@ impl World {
             violations,
             story,
         };
-        if sabotage == Sabotage::LyingDisk {
-            world.disk.lie();
-        }
         world.serve();
         world.start_manager();
         world.start_scheduler();
@@ -147,9 +144,6 @@ impl World {
                 user.act().await
             }
             self.story.append(&mut user.story);
-        }
-        if self.sabotage == Sabotage::LyingDisk {
-            self.lose_power().await;
         }
         self.cell.calm();
         user.finish().await;
@@ -233,7 +227,7 @@ impl World {
             ("batch/jobs", Resource::of::<api::batch::v1::Job>()),
         ];
         let watch = |(prefix, resource)| {
-            let seen = Arc::new(Mutex::new(Seen::new(self.sabotage == Sabotage::Deaf)));
+            let seen = Arc::new(Mutex::new(Seen::default()));
             let client = self.client(UserInfo::new("watcher", MASTERS), STORM);
             (prefix, seen.clone(), tokio::spawn(watcher::run(client, resource, seen)))
         };
