@@ -141,7 +141,7 @@ fn rollouts(c: &Cluster) {
         ("rollout status ds/everywhere --timeout=90s", "successfully rolled out"),
         ("rollout undo ds/everywhere", "rolled back"),
         ("rollout status ds/everywhere --timeout=90s", "successfully rolled out"),
-        ("describe sts db", "create Pod db-0 in StatefulSet db successful"),
+        ("describe sts db", "Create Pod db-0 in StatefulSet db successful"),
         ("describe ds everywhere", "Created pod: everywhere-"),
         ("describe deploy web", "ScalingReplicaSet"),
         ("create job tick --from=cronjob/ticks", "created"),

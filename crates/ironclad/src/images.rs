@@ -5,6 +5,7 @@ use crate::data_dir::DataDir;
 use crate::demo_image;
 use anyhow::{Context, Result, bail};
 use image::{Auth, Image, Reference, Store};
+use std::io::Write as _;
 use std::sync::Arc;
 
 /// Fails where images could not be unpacked: said before anything else is looked at.
@@ -85,9 +86,13 @@ fn list(store: &Store) -> Result<()> {
     let rows = image::listing::rows(&store.list()?);
     let width = rows.iter().map(|r| r.image.len()).max().unwrap_or(0).max("IMAGE".len());
     let tag_width = rows.iter().map(|r| r.tag.len()).max().unwrap_or(0).max("TAG".len());
-    println!("{:width$}  {:tag_width$}  {:13}  SIZE", "IMAGE", "TAG", "IMAGE ID");
+    let mut text = format!("{:width$}  {:tag_width$}  {:13}  SIZE\n", "IMAGE", "TAG", "IMAGE ID");
     for r in rows {
-        println!("{:width$}  {:tag_width$}  {:13}  {}", r.image, r.tag, r.id, r.size);
+        text += &format!("{:width$}  {:tag_width$}  {:13}  {}\n", r.image, r.tag, r.id, r.size);
     }
-    Ok(())
+    // Whoever reads only the first lines (`| head`) has them.
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
+        _ => Ok(()),
+    }
 }
