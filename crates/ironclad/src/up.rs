@@ -33,6 +33,7 @@ struct Held {
 /// Runs a cluster until SIGTERM or Ctrl-C.
 pub(crate) fn run(settings: Settings, started: Instant) -> Result<()> {
     start_logging();
+    runtime::raise_open_files();
     if settings.node {
         machine_allows()?;
     }

@@ -34,4 +34,5 @@ mod sys;
 pub use binary::init_main;
 pub use config::{INSTANCE_LIMIT, RuntimeConfig};
 pub use images::{DirectoryImages, ImageConfig, ImageInfo, ImageStore, OciImages};
+pub use limits::raise_open_files;
 pub use run::{RuntimeError, purge, run, stop_all};

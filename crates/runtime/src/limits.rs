@@ -6,8 +6,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// programs touch every number below it. They may raise it up to the node's hard limit.
 const CONTAINER_SOFT: u64 = 1024;
 
-/// Raises our soft limit to the hard one. Where that fails, fewer containers fit.
-pub(crate) fn raise_open_files() {
+/// Raises this process's soft limit (`RLIMIT_NOFILE`) to the hard one, as Go's runtime does for upstream's programs: a
+/// shell's 1,024 are few for watches and containers. Where that fails, fewer fit.
+pub fn raise_open_files() {
     let now = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum });
 }

@@ -65,6 +65,7 @@ impl Membership {
 /// Runs a node until SIGTERM or Ctrl-C.
 pub(crate) fn run(flags: Agent, started: Instant) -> Result<()> {
     start_logging();
+    runtime::raise_open_files();
     machine_allows()?;
     let dir = DataDir::new(flags.cluster.data_dir.clone())?;
     if dir.cluster_file().exists() {
