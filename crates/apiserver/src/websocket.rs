@@ -224,9 +224,9 @@ mod tests {
         let mut out = HeaderMap::new();
         out.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
         out.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        protocols
-            .iter()
-            .for_each(|p| drop(out.append(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_str(p).unwrap())));
+        for protocol in protocols {
+            out.append(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_str(protocol).unwrap());
+        }
         out
     }
 
