@@ -359,7 +359,8 @@ pub fn check_applied(schema: &Schema, applied: &Value) -> Result<(), Status> {
     let gvk = meta::GroupVersionKind::from_api_version(text("/apiVersion"), text("/kind"));
     let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
     Err(Status::bad_request(format!(
-        "failed to create typed patch object ({namespace}/{name}; {gvk}): {what}"
+        "failed to create typed patch object ({namespace}/{name}; {}/{}, Kind={}): {what}",
+        gvk.group, gvk.version, gvk.kind
     )))
 }
 

@@ -123,6 +123,7 @@ impl Validator {
         }
         match value {
             Value::String(s) => self.format(at, path, s),
+            Value::Number(n) => self.width(at, path, n.as_i64()),
             Value::Array(items) => {
                 let Some(item) = at.items() else { return };
                 for (i, v) in items.iter().enumerate() {
@@ -131,6 +132,15 @@ impl Validator {
             }
             Value::Object(map) => self.object(at, path, map),
             _ => {}
+        }
+    }
+
+    /// A number of 32 bits.
+    fn width(&mut self, at: Cursor<'_>, path: &str, n: Option<i64>) {
+        let is_narrow = matches!(at.ty(), Type::Integer) && at.node.format.as_deref() == Some("int32");
+        if is_narrow && n.is_some_and(|n| i32::try_from(n).is_err()) {
+            let why = format!("Checked value must be of type integer with format int32 in {path}");
+            self.errors.push(FieldError::invalid(&FieldPath::default(), "", why));
         }
     }
 

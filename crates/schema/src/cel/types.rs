@@ -1,21 +1,16 @@
-//! What is wrong with a rule before it ever runs: fields that the schema doesn't have, names that nobody declared, a
-//! result that is no truth value, and work without bounds
+//! What is wrong with a rule before it ever runs: fields that the schema doesn't have, names and functions that nobody
+//! declared, a result that is no truth value, and what it may cost
 //! (`apiextensions-apiserver/pkg/apiserver/schema/cel/compilation.go`).
 //!
 //! Types are followed where the schema says them, and what isn't known is let through: a rule that upstream takes is
-//! never refused. Of the cost the lower bound is told: how often the innermost loop runs at least, in the largest object
-//! that a request can hold.
+//! never refused.
 
-use kube_cel::cel::Program;
-use kube_cel::cel::common::ast::{ComprehensionExpr, Expr, LiteralValue, SelectExpr};
+use super::{estimate, macros};
+use kube_cel::cel::common::ast::{
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr,
+};
 use serde_json::Value;
 
-/// What one rule may cost (`PerCallLimit` in estimates: `StaticEstimatedCostLimit`).
-pub(super) const RULE_COST_MAX: f64 = 10_000_000.0;
-/// What all rules of a schema may cost (`StaticEstimatedCRDCostLimit`).
-pub(super) const SCHEMA_COST_MAX: f64 = 100_000_000.0;
-/// Bytes of the largest request.
-const REQUEST_MAX: f64 = 3_145_726.0;
 /// Nesting of an expression that is looked into.
 const DEPTH_MAX: usize = 128;
 
@@ -29,17 +24,21 @@ enum Type<'s> {
     Text,
     /// An object with declared fields.
     Object(&'s Value),
-    /// A list of this, of at most so many.
-    List(Option<&'s Value>, f64),
+    /// A list of this.
+    List(Option<&'s Value>),
     /// A map with values of this.
-    Map(&'s Value, f64),
+    Map(&'s Value),
 }
 
 impl<'s> Type<'s> {
     /// The type that values of a schema have.
     fn of(schema: &'s Value) -> Self {
         let flag = |key: &str| schema.get(key) == Some(&Value::Bool(true));
-        if flag("x-kubernetes-int-or-string") || schema.get("format").is_some() {
+        let typed = matches!(
+            schema.get("format").and_then(Value::as_str),
+            Some("byte" | "date" | "date-time" | "duration")
+        );
+        if flag("x-kubernetes-int-or-string") || typed {
             return Self::Unknown;
         }
         match schema.get("type").and_then(Value::as_str).unwrap_or_default() {
@@ -47,9 +46,9 @@ impl<'s> Type<'s> {
             "integer" => Self::Int,
             "number" => Self::Double,
             "string" => Self::Text,
-            "array" => Self::List(schema.get("items"), most(schema)),
+            "array" => Self::List(schema.get("items")),
             "object" if schema.get("additionalProperties").is_some_and(Value::is_object) => {
-                Self::Map(&schema["additionalProperties"], most(schema))
+                Self::Map(&schema["additionalProperties"])
             }
             "object" => Self::Object(schema),
             _ => Self::Unknown,
@@ -68,47 +67,50 @@ impl<'s> Type<'s> {
     }
 }
 
-/// Bytes of the smallest value of a schema.
-fn least_bytes(schema: &Value) -> f64 {
-    match schema.get("type").and_then(Value::as_str).unwrap_or_default() {
-        "boolean" => 4.0,
-        "string" | "array" | "object" => 2.0,
-        _ => 1.0,
-    }
+/// A type, how large its values are at most, and what it costs to get at one.
+#[derive(Clone, Debug)]
+struct Seen<'s> {
+    ty: Type<'s>,
+    size: f64,
+    cost: f64,
 }
 
-/// The most items of a list, or entries of a map.
-pub(super) fn most(schema: &Value) -> f64 {
-    let bound = |key: &str| schema.get(key).and_then(Value::as_f64);
-    match schema.get("items") {
-        Some(items) => bound("maxItems").unwrap_or_else(|| REQUEST_MAX / (least_bytes(items) + 1.0)),
-        None => {
-            let values = schema.get("additionalProperties").map_or(1.0, least_bytes);
-            bound("maxProperties").unwrap_or(REQUEST_MAX / (values + 6.0))
-        }
+impl<'s> Seen<'s> {
+    fn new(ty: Type<'s>, cost: f64) -> Self {
+        Self { ty, size: 1.0, cost }
     }
-    .floor()
+
+    fn of(schema: &'s Value, cost: f64) -> Self {
+        Self { ty: Type::of(schema), size: estimate::most(schema), cost }
+    }
 }
 
 /// What looking into a rule found.
 pub(super) struct Findings {
     /// What doesn't fit, as CEL's compiler says it.
     pub(super) faults: Vec<String>,
-    /// Whether it looks at what was before.
-    pub(super) uses_old: bool,
-    /// How often its innermost loop runs, at least.
+    /// What it costs at most.
     pub(super) cost: f64,
 }
 
-/// Looks into the rule at a schema. None where it doesn't parse.
-pub(super) fn look(rule: &str, schema: &Value, wants: Wanted) -> Option<Findings> {
-    let program = Program::compile(rule).ok()?;
-    let mut walk = Walk { rule, faults: Vec::new(), names: Vec::new(), uses_old: false, cost: 1.0, depth: 0 };
-    let own = Type::of(schema);
-    walk.names.push(("self".to_owned(), own.clone()));
-    walk.names.push(("oldSelf".to_owned(), own));
-    let result = walk.infer(&program.expression().expr, 1.0);
-    let fits = match (wants, &result) {
+/// What is looked into.
+#[derive(Clone, Copy)]
+pub(super) struct Subject<'r, 's> {
+    pub(super) rule: &'r str,
+    pub(super) schema: &'s Value,
+    /// Whether `oldSelf` may be none, and so is an optional value.
+    pub(super) is_old_optional: bool,
+}
+
+/// Looks into the rule at a schema.
+pub(super) fn look(expression: &IdedExpr, subject: Subject<'_, '_>, wants: Wanted) -> Findings {
+    let mut walk = Walk { rule: subject.rule, faults: Vec::new(), names: Vec::new(), depth: 0 };
+    let own = Seen::of(subject.schema, 0.0);
+    let old = if subject.is_old_optional { Seen::new(Type::Unknown, 0.0) } else { own.clone() };
+    walk.names.push(("self".to_owned(), own));
+    walk.names.push(("oldSelf".to_owned(), old));
+    let result = walk.infer(expression);
+    let fits = match (wants, &result.ty) {
         (_, Type::Unknown) => true,
         (Wanted::Truth, result) => *result == Type::Bool,
         (Wanted::Text, result) => *result == Type::Text,
@@ -116,7 +118,7 @@ pub(super) fn look(rule: &str, schema: &Value, wants: Wanted) -> Option<Findings
     if !fits && walk.faults.is_empty() {
         walk.faults.push(wants.fault().to_owned());
     }
-    Some(Findings { faults: walk.faults, uses_old: walk.uses_old, cost: walk.cost })
+    Findings { faults: walk.faults, cost: result.cost }
 }
 
 /// What an expression must come to.
@@ -137,184 +139,287 @@ impl Wanted {
     }
 }
 
+/// Names that are types.
+const TYPES: [&str; 12] = [
+    "bool",
+    "bytes",
+    "double",
+    "duration",
+    "dyn",
+    "int",
+    "list",
+    "map",
+    "null_type",
+    "string",
+    "timestamp",
+    "uint",
+];
+
 struct Walk<'r, 's> {
     rule: &'r str,
     faults: Vec<String>,
-    names: Vec<(String, Type<'s>)>,
-    uses_old: bool,
-    cost: f64,
+    names: Vec<(String, Seen<'s>)>,
     depth: usize,
 }
 
 impl<'s> Walk<'_, 's> {
-    fn infer(&mut self, expr: &Expr, times: f64) -> Type<'s> {
+    fn infer(&mut self, expr: &IdedExpr) -> Seen<'s> {
         self.depth += 1;
-        let found = if self.depth > DEPTH_MAX { Type::Unknown } else { self.infer_here(expr, times) };
+        let found =
+            if self.depth > DEPTH_MAX { Seen::new(Type::Unknown, 1.0) } else { self.infer_here(&expr.expr) };
         self.depth -= 1;
         found
     }
 
-    fn infer_here(&mut self, expr: &Expr, times: f64) -> Type<'s> {
+    fn infer_here(&mut self, expr: &Expr) -> Seen<'s> {
         match expr {
             Expr::Ident(name) => self.name(name),
             Expr::Literal(literal) => match literal {
-                LiteralValue::Boolean(_) => Type::Bool,
-                LiteralValue::Int(_) => Type::Int,
-                LiteralValue::Double(_) => Type::Double,
-                LiteralValue::String(_) => Type::Text,
-                _ => Type::Unknown,
+                LiteralValue::Boolean(_) => Seen::new(Type::Bool, 0.0),
+                LiteralValue::Int(_) => Seen::new(Type::Int, 0.0),
+                LiteralValue::Double(_) => Seen::new(Type::Double, 0.0),
+                LiteralValue::String(s) => Seen { ty: Type::Text, size: s.inner().len() as f64, cost: 0.0 },
+                _ => Seen::new(Type::Unknown, 0.0),
             },
-            Expr::Select(select) => self.select(select, times),
-            Expr::Call(call) => {
-                let target = call.target.as_ref().map(|t| match &t.expr {
-                    // `optional.none()`, `math.greatest()`: a library's name, not a value.
-                    Expr::Ident(name) if self.known(name).is_none() => Type::Unknown,
-                    t => self.infer(t, times),
-                });
-                let args: Vec<Type<'s>> = call.args.iter().map(|a| self.infer(&a.expr, times)).collect();
-                self.call(&call.func_name, target.is_some(), &args)
-            }
-            Expr::Comprehension(all) => self.comprehension(all, times),
+            Expr::Select(select) => self.select(select),
+            Expr::Call(call) => self.call(call),
+            Expr::Comprehension(all) => self.comprehension(all),
             Expr::List(list) => {
-                list.elements.iter().for_each(|e| drop(self.infer(&e.expr, times)));
-                Type::Unknown
+                let cost: f64 = list.elements.iter().map(|e| self.infer(e).cost).sum();
+                Seen { ty: Type::Unknown, size: list.elements.len() as f64, cost: cost + 10.0 }
             }
-            _ => Type::Unknown,
+            Expr::Map(map) => {
+                let mut cost = 30.0;
+                for entry in &map.entries {
+                    if let EntryExpr::MapEntry(entry) = &entry.expr {
+                        cost += self.infer(&entry.key).cost + self.infer(&entry.value).cost;
+                    }
+                }
+                Seen { ty: Type::Unknown, size: map.entries.len() as f64, cost }
+            }
+            Expr::Struct(it) => {
+                self.undeclared(&it.type_name, self.rule.find('{').unwrap_or(0));
+                Seen::new(Type::Unknown, 40.0)
+            }
+            Expr::Unspecified => Seen::new(Type::Unknown, 0.0),
         }
     }
 
-    fn known(&self, name: &str) -> Option<&Type<'s>> {
+    fn known(&self, name: &str) -> Option<&Seen<'s>> {
         self.names.iter().rev().find(|(n, _)| n == name).map(|(_, t)| t)
     }
 
-    fn name(&mut self, name: &str) -> Type<'s> {
-        const TYPES: [&str; 12] = [
-            "bool",
-            "bytes",
-            "double",
-            "duration",
-            "dyn",
-            "int",
-            "list",
-            "map",
-            "null_type",
-            "string",
-            "timestamp",
-            "uint",
-        ];
-        self.uses_old |= name == "oldSelf";
+    fn name(&mut self, name: &str) -> Seen<'s> {
         match self.known(name) {
-            Some(found) => found.clone(),
-            None if TYPES.contains(&name) || name == "type" || name.contains(['@', '.']) => Type::Unknown,
+            Some(found) => Seen { cost: 1.0, ..found.clone() },
+            None if TYPES.contains(&name) || name == "type" || name.contains(['@', '.']) => {
+                Seen::new(Type::Unknown, 1.0)
+            }
             None => {
-                let why = format!("undeclared reference to '{name}' (in container '')");
-                self.complain(&why, self.rule.find(name).unwrap_or(0));
-                Type::Unknown
+                self.undeclared(name, self.rule.find(name).unwrap_or(0));
+                Seen::new(Type::Unknown, 1.0)
             }
         }
     }
 
+    fn undeclared(&mut self, name: &str, at: usize) {
+        self.complain(&format!("undeclared reference to '{name}' (in container '')"), at);
+    }
+
     fn complain(&mut self, why: &str, at: usize) {
-        let column = self.rule.get(..at).map_or(0, |s| s.chars().count());
+        let before = self.rule.get(..at).unwrap_or_default();
+        let (line, column) = (before.matches('\n').count(), before.lines().next_back().unwrap_or_default());
+        let column = if before.ends_with('\n') { 0 } else { column.chars().count() };
+        let text = self.rule.lines().nth(line).unwrap_or_default();
         let pointer = ".".repeat(column);
         let fault = format!(
-            "compilation failed: ERROR: <input>:1:{}: {why}\n | {}\n | {pointer}^",
+            "compilation failed: ERROR: <input>:{}:{}: {why}\n | {text}\n | {pointer}^",
+            line + 1,
             column + 1,
-            self.rule
         );
         if !self.faults.contains(&fault) {
             self.faults.push(fault);
         }
     }
 
-    fn select(&mut self, select: &SelectExpr, times: f64) -> Type<'s> {
-        let holder = self.infer(&select.operand.expr, times);
+    fn select(&mut self, select: &SelectExpr) -> Seen<'s> {
+        let holder = self.infer(&select.operand);
         let at = |rule: &str| rule.find(&format!(".{}", select.field)).unwrap_or(0);
-        let found = match &holder {
+        let cost = holder.cost + 1.0;
+        let found = match &holder.ty {
             Type::Object(schema) => match field(schema, &select.field) {
                 Some(found) => found,
                 None => {
                     let why = format!("undefined field '{}'", select.field);
                     self.complain(&why, at(self.rule));
-                    Type::Unknown
+                    Seen::new(Type::Unknown, 0.0)
                 }
             },
-            Type::Map(values, _) => Type::of(values),
+            Type::Map(values) => Seen::of(values, 0.0),
             other => {
                 if let Some(name) = other.scalar() {
                     let why = format!("type '{name}' does not support field selection");
                     self.complain(&why, at(self.rule));
                 }
-                Type::Unknown
+                Seen::new(Type::Unknown, 0.0)
             }
         };
-        if select.test { Type::Bool } else { found }
+        if select.test { Seen::new(Type::Bool, holder.cost) } else { Seen { cost, ..found } }
     }
 
-    fn call(&mut self, name: &str, has_target: bool, args: &[Type<'s>]) -> Type<'s> {
-        match (name, args) {
-            ("_==_" | "_!=_", [a, b]) => {
-                if let (Some(a), Some(b)) = (a.scalar(), b.scalar())
-                    && a != b
-                    && (a == "string" || b == "string" || a == "bool" || b == "bool")
-                {
-                    let sign = name.trim_matches('_');
-                    let why = format!("found no matching overload for '{name}' applied to '({a}, {b})'");
-                    self.complain(&why, self.rule.find(sign).unwrap_or(0));
-                }
-                Type::Bool
+    fn call(&mut self, call: &CallExpr) -> Seen<'s> {
+        if !macros::declared(call).is_empty() {
+            return self.macros(call);
+        }
+        let mut name = call.func_name.clone();
+        let mut all = Vec::with_capacity(call.args.len() + 1);
+        match call.target.as_deref() {
+            // `optional.none()`, `math.greatest()`: a library's name, not a value.
+            Some(IdedExpr { expr: Expr::Ident(prefix), .. }) if self.known(prefix).is_none() => {
+                name = format!("{prefix}.{name}");
             }
-            ("_&&_" | "_||_" | "!_" | "_<_" | "_<=_" | "_>_" | "_>=_" | "@in" | "@not_strictly_false", _) => {
-                Type::Bool
+            Some(target) => all.push(self.infer(target)),
+            None => {}
+        }
+        all.extend(call.args.iter().map(|a| self.infer(a)));
+        self.check_call(&name, &all, call);
+        self.value(&name, &all)
+    }
+
+    /// What a call comes to.
+    fn value(&self, name: &str, all: &[Seen<'s>]) -> Seen<'s> {
+        let spent: f64 = all.iter().map(|a| a.cost).sum();
+        let items = match all.first().map(|a| &a.ty) {
+            Some(Type::List(Some(items))) => Some(estimate::most(items)),
+            Some(Type::Text) | None => None,
+            Some(_) => Some(1.0),
+        };
+        let sizes: Vec<f64> = all.iter().map(|a| a.size).collect();
+        let (cost, size) = estimate::call(name, &sizes, items);
+        let made = |ty: Type<'s>| Seen { ty, size, cost: spent + cost };
+        match (name, all) {
+            ("_&&_" | "_||_", _) => Seen::new(Type::Bool, spent),
+            ("_?:_" | "_?_:_", [cond, a, b]) => {
+                let ty = if a.ty == b.ty { a.ty.clone() } else { Type::Unknown };
+                Seen { ty, size: a.size.max(b.size), cost: cond.cost + a.cost.max(b.cost) }
             }
-            ("_[_]", [holder, _]) => match holder {
-                Type::List(Some(items), _) => Type::of(items),
-                Type::Map(values, _) => Type::of(values),
-                _ => Type::Unknown,
+            (
+                "_==_"
+                | "_!=_"
+                | "!_"
+                | "_<_"
+                | "_<=_"
+                | "_>_"
+                | "_>=_"
+                | "@in"
+                | "@not_strictly_false"
+                | "startsWith"
+                | "endsWith"
+                | "contains"
+                | "matches",
+                _,
+            ) => made(Type::Bool),
+            ("_[_]", [holder, _]) => match holder.ty {
+                Type::List(Some(items)) => Seen::of(items, spent + 1.0),
+                Type::Map(values) => Seen::of(values, spent + 1.0),
+                _ => Seen::new(Type::Unknown, spent + 1.0),
             },
-            ("_?:_" | "_?_:_", [_, a, b]) if a == b => a.clone(),
-            ("_+_", [Type::Text, Type::Text]) => Type::Text,
-            ("startsWith" | "endsWith" | "contains" | "matches", _) if has_target => Type::Bool,
-            ("size", _) => Type::Int,
-            _ => Type::Unknown,
+            ("_+_", [a, b]) if a.ty == b.ty && a.ty.scalar().is_some() => made(a.ty.clone()),
+            ("lowerAscii" | "upperAscii" | "trim" | "replace" | "substring" | "join" | "find", _) => {
+                made(Type::Text)
+            }
+            ("size", _) => Seen::new(Type::Int, spent + 1.0),
+            _ => made(Type::Unknown),
         }
     }
 
-    /// `all`, `exists`, `map` and the like: each runs over all that there is.
-    fn comprehension(&mut self, all: &ComprehensionExpr, times: f64) -> Type<'s> {
-        let range = self.infer(&all.iter_range.expr, times);
-        let (item, many) = match &range {
-            Type::List(items, many) => (items.map_or(Type::Unknown, |items| Type::of(items)), *many),
-            Type::Map(_, many) => (Type::Text, *many),
-            _ => (Type::Unknown, 1.0),
+    /// Operators on types that they aren't for, functions that there aren't, patterns that are none.
+    fn check_call(&mut self, name: &str, all: &[Seen<'s>], call: &CallExpr) {
+        let scalars: Option<Vec<&str>> = all.iter().map(|a| a.ty.scalar()).collect();
+        let misfit = match (name, scalars.as_deref()) {
+            ("_==_" | "_!=_" | "_+_", Some([a, b])) => a != b || (name == "_+_" && *a == "bool"),
+            ("_-_" | "_*_" | "_/_", Some([a, b])) => a != b || matches!(*a, "bool" | "string"),
+            ("_<_" | "_<=_" | "_>_" | "_>=_", Some([a, b])) => {
+                a != b && [a, b].iter().any(|t| matches!(**t, "bool" | "string"))
+            }
+            ("_&&_" | "_||_", _) => all.iter().any(|a| a.ty.scalar().is_some_and(|t| t != "bool")),
+            ("!_", Some([a])) => *a != "bool",
+            ("_?_:_", Some([cond, _, _])) => *cond != "bool",
+            _ => false,
         };
-        let inner = times * many.max(1.0);
-        self.cost = self.cost.max(inner);
-        let start = self.infer(&all.accu_init.expr, times);
-        self.names.push((all.iter_var.clone(), if all.iter_var2.is_some() { Type::Unknown } else { item }));
-        self.names.extend(all.iter_var2.clone().map(|name| (name, Type::Unknown)));
-        self.names.push((all.accu_var.clone(), start));
-        self.infer(&all.loop_cond.expr, inner);
-        self.infer(&all.loop_step.expr, inner);
-        let result = self.infer(&all.result.expr, times);
-        self.names.truncate(self.names.len() - 2 - usize::from(all.iter_var2.is_some()));
-        result
+        if misfit {
+            let types: Vec<&str> = all.iter().map(|a| a.ty.scalar().unwrap_or("dyn")).collect();
+            let sign = name.trim_matches('_').split('_').next().unwrap_or_default();
+            let why = format!("found no matching overload for '{name}' applied to '({})'", types.join(", "));
+            self.complain(&why, self.rule.find(sign).unwrap_or(0));
+        }
+        if let ("matches", Some(Expr::Literal(LiteralValue::String(pattern)))) =
+            (name, call.args.last().map(|a| &a.expr))
+            && regex::Regex::new(pattern.inner()).is_err()
+        {
+            let at = self.rule.find("matches(").map_or(0, |at| at + "matches(".len());
+            self.complain("invalid matches argument", at);
+        }
+        let plain = !name.contains(['_', '@']);
+        if plain && !super::callable::is_function(name) && !TYPES.contains(&name) {
+            let short = call.func_name.as_str();
+            let at = self.rule.find(&format!("{short}(")).map_or(0, |at| at + short.len());
+            self.undeclared(short, at);
+        }
+    }
+
+    /// What a macro that is left as a call declares, its other arguments may name.
+    fn macros(&mut self, call: &CallExpr) -> Seen<'s> {
+        let declared = macros::declared(call);
+        let (depth, many) = (self.names.len(), declared.len());
+        let range = match &call.target {
+            Some(target) if call.func_name != "bind" => self.infer(target),
+            _ => Seen::new(Type::Unknown, 0.0),
+        };
+        let times = if matches!(range.ty, Type::List(_) | Type::Map(_)) { range.size.max(1.0) } else { 1.0 };
+        self.names.extend(declared.iter().map(|n| ((*n).to_owned(), Seen::new(Type::Unknown, 0.0))));
+        let each: f64 = call.args[many..].iter().map(|arg| self.infer(arg).cost).sum();
+        self.names.truncate(depth);
+        Seen { ty: Type::Unknown, size: times, cost: range.cost + times * each }
+    }
+
+    /// `all`, `exists`, `map` and the like: each runs over all that there is.
+    fn comprehension(&mut self, all: &ComprehensionExpr) -> Seen<'s> {
+        let range = self.infer(&all.iter_range);
+        let (item, many) = match &range.ty {
+            Type::List(items) => {
+                (items.map_or(Seen::new(Type::Unknown, 0.0), |items| Seen::of(items, 0.0)), range.size)
+            }
+            Type::Map(_) => (Seen { ty: Type::Text, size: range.size, cost: 0.0 }, range.size),
+            _ => (Seen::new(Type::Unknown, 0.0), range.size.max(1.0)),
+        };
+        let start = self.infer(&all.accu_init);
+        let is_list = matches!(all.accu_init.expr, Expr::List(_));
+        let depth = self.names.len();
+        let item = if all.iter_var2.is_some() { Seen::new(Type::Unknown, 0.0) } else { item };
+        self.names.push((all.iter_var.clone(), item));
+        self.names.extend(all.iter_var2.clone().map(|name| (name, Seen::new(Type::Unknown, 0.0))));
+        self.names.push((all.accu_var.clone(), Seen { cost: 0.0, ..start.clone() }));
+        let each = self.infer(&all.loop_cond).cost + self.infer(&all.loop_step).cost;
+        let result = self.infer(&all.result);
+        self.names.truncate(depth);
+        let cost = range.cost + start.cost + many * each + result.cost;
+        if is_list { Seen { ty: Type::List(None), size: many, cost } } else { Seen { cost, ..result } }
     }
 }
 
 /// A declared field of an object; those of every object are there without being declared.
-fn field<'s>(schema: &'s Value, name: &str) -> Option<Type<'s>> {
+fn field<'s>(schema: &'s Value, name: &str) -> Option<Seen<'s>> {
     let properties = schema.get("properties").and_then(Value::as_object);
     let plain = unescape(name);
     if let Some(found) = properties.and_then(|p| p.get(name).or_else(|| p.get(&plain))) {
-        return Some(Type::of(found));
+        return Some(Seen::of(found, 0.0));
     }
     // Upstream knows no undeclared ones; here nothing is refused that might be there.
     let open = schema.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
     let implied = open || matches!(name, "metadata" | "apiVersion" | "kind" | "name" | "generateName");
-    implied.then_some(Type::Unknown)
+    implied.then_some(Seen::new(Type::Unknown, 0.0))
 }
-
 /// Field names that aren't identifiers are written with these words in rules.
 fn unescape(name: &str) -> String {
     let text = name.replace("__underscores__", "__").replace("__dot__", ".").replace("__dash__", "-");
