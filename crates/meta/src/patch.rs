@@ -279,11 +279,20 @@ fn same(a: &Value, b: &Value) -> bool {
 
 /// Applies a merge patch to an object; a patch that is no object is refused.
 pub fn merge_patch(doc: &mut Value, patch: &Value) -> Result<(), Status> {
-    if !patch.is_object() {
-        return Err(bad_patch("Invalid JSON Patch"));
-    }
-    merge(doc, patch);
-    Ok(())
+    let kind = match patch {
+        Value::Object(_) => {
+            merge(doc, patch);
+            return Ok(());
+        }
+        Value::Null => return Err(bad_patch("Invalid JSON Patch")),
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Number(_) => "number",
+        Value::Bool(_) => "bool",
+    };
+    Err(bad_patch(format!(
+        "error decoding patch: json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+    )))
 }
 
 fn bad_patch(why: impl Display) -> Status {
@@ -377,6 +386,9 @@ mod tests {
         merge_patch(&mut doc, &json!({"a": {"b": null, "d": {"e": null, "f": 1}}, "l": [2], "n": null}))
             .unwrap();
         assert_eq!(doc, json!({"a": {"c": 2, "d": {"f": 1}}, "l": [2]}));
-        assert_eq!(merge_patch(&mut doc, &json!([])).unwrap_err().message, "Invalid JSON Patch");
+        assert_eq!(
+            merge_patch(&mut doc, &json!([])).unwrap_err().message,
+            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
+        );
     }
 }
