@@ -27,6 +27,8 @@ pub(crate) struct Custom {
     pub(crate) openapi: serde_json::Value,
     /// The definition is being deleted: nothing new is created.
     pub(crate) terminating: bool,
+    /// The schema of the stored version, where this is another one.
+    pub(crate) stored: Option<Arc<Model>>,
     /// The revision since which objects are written by this schema; older ones are defaulted and pruned when read.
     pub(crate) since: u64,
 }
@@ -35,6 +37,11 @@ impl Served {
     /// Whether an object of this revision was written by a schema that has changed since.
     pub(crate) fn is_outdated(&self, revision: u64) -> bool {
         self.custom.as_ref().is_some_and(|c| revision < c.since)
+    }
+
+    /// Whether this is a custom kind in another version than the stored one, whose schema may have other fields.
+    pub(crate) fn is_converted(&self) -> bool {
+        self.custom.is_some() && !self.kind.served_as_stored()
     }
 
     /// Whether the stored bytes of this revision are what is served.

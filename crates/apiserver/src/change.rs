@@ -9,7 +9,7 @@ use crate::write::Writing;
 use bytes::Bytes;
 use meta::decode::Decoded;
 use meta::patch::{JsonPatch, merge_patch};
-use meta::{FieldError, FieldPath, Object, Status};
+use meta::{FieldError, FieldPath, Object, Reason, Status};
 use serde_json::Value;
 
 /// The media types of patches.
@@ -69,6 +69,11 @@ impl Writing<'_> {
                 self.strict(strict, form)?;
                 Ok(Change::Apply(value))
             }
+            // What no kind reads is refused before anybody looks at the kind.
+            other if !PATCH_TYPES.contains(&other) && self.served.custom.is_none() => Err(Status {
+                details: serde_json::json!({}),
+                ..Status::new(Reason::UnsupportedMediaType, "415: Unsupported Media Type")
+            }),
             other => {
                 let custom = self.served.custom.is_some();
                 let offered =
@@ -152,8 +157,8 @@ impl Writing<'_> {
         let Some(model) = form.model.clone() else {
             return Err(unsupported("application/apply-patch+yaml", &PATCH_TYPES[..2]));
         };
-        let mut wanted = patch.clone();
-        form.check_type(&mut wanted)?;
+        let wanted = patch.clone();
+        form.check_applied(&wanted)?;
         if wanted["metadata"]["managedFields"].as_array().is_some_and(|a| !a.is_empty()) {
             return Err(Status::bad_request("metadata.managedFields must be nil"));
         }

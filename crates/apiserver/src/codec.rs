@@ -62,7 +62,7 @@ pub(crate) fn decode(served: &Served, entry: &Entry) -> Result<Object, Status> {
     let mut object = Object::from_slice(&entry.bytes).map_err(Status::internal)?;
     served.kind.from_stored(&mut object);
     match &served.model {
-        Some(model) if served.is_outdated(entry.revision) => {
+        Some(model) if served.is_outdated(entry.revision) || served.is_converted() => {
             let mut value = object.into_value();
             // What has the wrong type by now stays: a reader can't mend it, and must see it to.
             let _ = model.prune(&mut value);

@@ -25,7 +25,8 @@ impl Writing<'_> {
         self.fit_namespace(&mut object)?;
         if self.served.custom.as_ref().is_some_and(|c| c.terminating) {
             let kind = &self.served.kind;
-            return Err(Status::method_not_allowed(&kind.group, &kind.resource, "create"));
+            let why = "create not allowed while custom resource definition is terminating";
+            return Err(Status::forbidden(&kind.group, &kind.resource, &object.metadata.name, why));
         }
         let object = self.wait_for_others(object).await?;
         if !object.metadata.name.is_empty() || object.metadata.generate_name.is_empty() {
@@ -76,8 +77,10 @@ impl Writing<'_> {
         let (group, resource) = (self.served.kind.group.clone(), self.served.kind.resource.clone());
         let exists = Status::already_exists(&group, &resource, &object.metadata.name);
         let key = self.key(&object.metadata.name)?;
-        if self.server.store.get(&key).is_some() {
-            return Ok(Err(exists));
+        if let Some(entry) = self.server.store.get(&key) {
+            let there = codec::decode(&self.served, &entry)?;
+            let going = if there.metadata.is_deleting() { "object is being deleted: " } else { "" };
+            return Ok(Err(Status { message: format!("{going}{}", exists.message), ..exists }));
         }
         let charge = self.admit(Operation::Create, Some(&object), None)?;
         let lease = self.server.reserve(&self.served, &mut object, None, self.options.dry_run)?;

@@ -265,9 +265,16 @@ fn served(definition: &Object, version: &Value, since: u64) -> Served {
         crd: definition.metadata.name.clone(),
         openapi: openapi(&kind, schema),
         terminating: definition.metadata.is_deleting(),
+        stored: stored_model(definition, version),
         since,
     };
     Served { kind: Arc::new(kind), model: Model::custom(schema), custom: Some(Arc::new(custom)) }
+}
+
+/// The schema of the stored version, where `version` is another one.
+fn stored_model(definition: &Object, version: &Value) -> Option<Arc<Model>> {
+    let stored = versions(definition).iter().find(|v| v["storage"] == true)?;
+    (stored["name"] != version["name"]).then(|| Model::custom(&stored["schema"]["openAPIV3Schema"])).flatten()
 }
 
 /// The author's schema with what every object has.

@@ -112,6 +112,28 @@ impl Form {
         Ok((object, unknown))
     }
 
+    /// An applied configuration names its kind, and it is this one.
+    pub(crate) fn check_applied(&self, value: &Value) -> Result<(), Status> {
+        let found = match value {
+            Value::Object(map) => map,
+            Value::Null => &serde_json::Map::new(),
+            other => {
+                let kind = if other.is_array() { "array" } else { "string" };
+                return Err(Status::bad_request(format!(
+                    "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {kind} into \
+                     Go value of type map[string]interface {{}}"
+                )));
+            }
+        };
+        let text = |key: &str| found.get(key).and_then(Value::as_str).unwrap_or_default();
+        let (version, kind) = (text("apiVersion"), text("kind"));
+        if version == self.api_version && kind == self.kind {
+            return Ok(());
+        }
+        let (group, version) = meta::gvk::parse_api_version(version);
+        Err(Status::bad_request(format!("invalid object type: {group}/{version}, Kind={kind}")))
+    }
+
     /// Fills in `apiVersion` and `kind` where the document leaves them out.
     pub(crate) fn check_type(&self, value: &mut Value) -> Result<(), Status> {
         let Value::Object(map) = value else { return Err(self.unfit("the object is not a JSON object")) };
@@ -138,6 +160,12 @@ impl Form {
             return Err(unfit(format!(
                 "no kind {kind:?} is registered for version {version:?} in scheme {SCHEME:?}"
             )));
+        }
+        if kind != self.kind && self.is_custom() && version == self.api_version {
+            let path = meta::FieldPath::new("kind");
+            let fault = meta::FieldError::invalid(&path, kind, format!("must be {}", self.kind));
+            let name = map.get("metadata").and_then(|m| m.get("name")).and_then(Value::as_str);
+            return Err(Status::invalid(group, kind, name.unwrap_or_default(), &[fault]));
         }
         if kind != self.kind {
             let hub = format!("{}.{}", package(own_group), self.kind);

@@ -20,8 +20,10 @@ pub(crate) fn validate_update(new: &ObjectMeta, old: &ObjectMeta) -> Vec<FieldEr
     if old.deletion_timestamp.is_some() {
         let added: Vec<&String> = new.finalizers.iter().filter(|f| !old.finalizers.contains(f)).collect();
         if !added.is_empty() {
+            let added: Vec<String> = added.iter().map(|f| format!("{f:?}")).collect();
             let text = format!(
-                "no new finalizers can be added if the object is being deleted, found new finalizers {added:?}"
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                added.join(", ")
             );
             errors.push(FieldError::forbidden(&path.child("finalizers"), text));
         }

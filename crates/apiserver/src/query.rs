@@ -229,7 +229,7 @@ impl WriteOptions {
             "Strict" => FieldValidation::Strict,
             other => {
                 let path = FieldPath::new("fieldValidation");
-                errors.push(FieldError::not_supported(&path, other, &["Ignore", "Strict", "Warn"]));
+                errors.push(FieldError::not_supported(&path, other, &["", "Ignore", "Strict", "Warn"]));
                 FieldValidation::Warn
             }
         };
@@ -244,8 +244,8 @@ impl WriteOptions {
 /// Whether nothing is to be stored: `All` is the only value there is.
 pub(crate) fn dry_run(values: &[&str], errors: &mut Vec<FieldError>) -> bool {
     let path = FieldPath::new("dryRun");
-    for bad in values.iter().filter(|v| **v != "All") {
-        errors.push(FieldError::not_supported(&path, *bad, &["All"]));
+    if values.iter().any(|v| *v != "All") {
+        errors.push(FieldError::not_supported(&path, serde_json::json!(values), &["All"]));
     }
     !values.is_empty()
 }

@@ -30,6 +30,12 @@ impl ApiServer {
             return writing.bind(body).await;
         }
         let mut object = writing.decode(body, &Form::of(served))?;
+        if served.kind.namespaced {
+            writing.fit_namespace(&mut object)?;
+        }
+        if served.kind.kind == "SelfSubjectReview" {
+            object.metadata.creation_timestamp = Some(meta::Time::new(writing.now));
+        }
         writing.admit(admission::Operation::Create, Some(&object), None)?;
         let status = match served.kind.kind.as_ref() {
             "TokenReview" => self.token_review(&object)?,
@@ -174,6 +180,11 @@ fn check_access(review: &Object, needs_subject: bool, user: &UserInfo) -> Result
         )),
         _ => {}
     }
+    for field in ["fieldSelector", "labelSelector"] {
+        let selector = review.get(&["spec", "resourceAttributes", field]).filter(|s| !s.is_null());
+        let at = path("resourceAttributes").child(field);
+        errors.extend(selector.and_then(|selector| check_selector(selector, &at)));
+    }
     if needs_subject && user.name.is_empty() && user.groups.is_empty() {
         errors.push(FieldError::invalid(
             &path("user"),
@@ -187,7 +198,28 @@ fn check_access(review: &Object, needs_subject: bool, user: &UserInfo) -> Result
     }
 }
 
+/// A selector has requirements, or is written out; not both.
+fn check_selector(selector: &Value, at: &FieldPath) -> Option<FieldError> {
+    let has = selector["requirements"].as_array().is_some_and(|r| !r.is_empty());
+    match text(selector, "rawSelector") {
+        "" if !has => {
+            let why = format!("when {at} is specified, requirements or rawSelector is required");
+            Some(FieldError::required(&at.child("requirements"), why))
+        }
+        raw if has && !raw.is_empty() => {
+            let why = "may not specified at the same time as requirements";
+            Some(FieldError::invalid(&at.child("rawSelector"), raw, why))
+        }
+        _ => None,
+    }
+}
+
 fn check_local(review: &Object, namespace: &str) -> Result<(), Status> {
+    if let Some(v) = review.get(&["spec", "nonResourceAttributes"]).filter(|v| !v.is_null()) {
+        let path = FieldPath::new("spec.nonResourceAttributes");
+        let fault = FieldError::invalid(&path, v.clone(), "disallowed on this kind of request");
+        return Err(Status::invalid("authorization.k8s.io", "LocalSubjectAccessReview", "", &[fault]));
+    }
     let wanted = review.str(&["spec", "resourceAttributes", "namespace"]);
     if wanted == namespace {
         return Ok(());

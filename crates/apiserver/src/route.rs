@@ -5,8 +5,8 @@ use crate::catalog::Served;
 use crate::codec;
 use crate::decode::Form;
 use crate::filter::Filter;
-use crate::list::ListQuery;
-use crate::query::ListOptions;
+use crate::list::{ListQuery, too_large};
+use crate::query::{ListOptions, parse_revision};
 use crate::render::{Include, Render};
 use crate::reply::Reply;
 use crate::scale;
@@ -22,7 +22,8 @@ use std::sync::Arc;
 
 /// 405 in upstream's words.
 pub(crate) fn not_allowed() -> Status {
-    Status::new(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource")
+    let text = "the server does not allow this method on the requested resource";
+    Status { details: serde_json::json!({}), ..Status::new(Reason::MethodNotAllowed, text) }
 }
 
 impl ApiServer {
@@ -41,6 +42,12 @@ impl ApiServer {
             return self.subresource(request, &served, accepted, body).await;
         }
         if !served.kind.verbs.words().any(|v| v == info.verb) {
+            return Err(not_allowed());
+        }
+        // One object is created in its list, and changed under its name.
+        let is_named = !info.name.is_empty();
+        if (info.verb == "create") == is_named && matches!(info.verb.as_str(), "create" | "update" | "patch")
+        {
             return Err(not_allowed());
         }
         let warning = served.warning();
@@ -128,6 +135,10 @@ impl ApiServer {
         let info = &request.info;
         if served.kind.stored.is_none() {
             return self.get_virtual(&self.render(request, served, accepted)?, &info.name, accepted);
+        }
+        let wanted = parse_revision(info.query.text("resourceVersion"))?.unwrap_or(0);
+        if wanted > self.store.revision() {
+            return Err(too_large(wanted, self.store.revision()));
         }
         let key = served.kind.key(&info.namespace, &info.name).ok_or_else(Status::no_such_path)?;
         let entry = self.store.get(&key).ok_or_else(|| served.not_found(&info.name))?;

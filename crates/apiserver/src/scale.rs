@@ -51,16 +51,43 @@ fn selector_text(v: &Value) -> Option<String> {
     Some(selector.to_string())
 }
 
+/// What an applied Scale says of the object itself (upstream's `managedfields.ScaleHandler`).
+pub(crate) fn applied(paths: &ScalePaths, scale: &Value, old: &Object) -> Result<Value, Status> {
+    form().check_applied(scale)?;
+    let revision = scale.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default();
+    let metadata = ObjectMeta {
+        name: old.metadata.name.clone(),
+        namespace: old.metadata.namespace.clone(),
+        resource_version: revision.to_owned(),
+        ..ObjectMeta::default()
+    };
+    let (api_version, kind) = (old.api_version.clone(), old.kind.clone());
+    let mut object = Object { api_version, kind, metadata, body: Map::new() };
+    if let Some(replicas) = scale.pointer("/spec/replicas") {
+        not_negative(replicas.as_i64().unwrap_or(0), &old.metadata.name)?;
+        object.set(&steps(paths), replicas.clone());
+    }
+    Ok(object.into_value())
+}
+
+fn steps(paths: &ScalePaths) -> Vec<&str> {
+    paths.spec_replicas.trim_start_matches('.').split('.').collect()
+}
+
+fn not_negative(replicas: i64, name: &str) -> Result<(), Status> {
+    if replicas >= 0 {
+        return Ok(());
+    }
+    let path = FieldPath::new("spec.replicas");
+    let fault = FieldError::invalid(&path, replicas, "must be greater than or equal to 0");
+    Err(Status::invalid("autoscaling", "Scale", name, &[fault]))
+}
+
 /// The object with the replicas that the Scale wants.
 pub(crate) fn write(paths: &ScalePaths, scale: &Object, old: &Object) -> Result<Object, Status> {
     let replicas = scale.get(&["spec", "replicas"]).and_then(Value::as_i64).unwrap_or(0);
-    if replicas < 0 {
-        let path = FieldPath::new("spec.replicas");
-        let fault = FieldError::invalid(&path, replicas, "must be greater than or equal to 0");
-        return Err(Status::invalid("autoscaling", "Scale", &scale.metadata.name, &[fault]));
-    }
+    not_negative(replicas, &scale.metadata.name)?;
     let mut new = old.clone();
-    let steps: Vec<&str> = paths.spec_replicas.trim_start_matches('.').split('.').collect();
-    new.set(&steps, replicas.into());
+    new.set(&steps(paths), replicas.into());
     Ok(new)
 }

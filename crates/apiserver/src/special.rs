@@ -79,6 +79,9 @@ impl Writing<'_> {
             "bindings" => binding.metadata.name.clone(),
             _ => self.request.info.name.clone(),
         };
+        if binding.metadata.name != name {
+            return Err(Status::bad_request("name in URL does not match name in Binding object"));
+        }
         let node = binding.str(&["target", "name"]).to_owned();
         if !matches!(binding.str(&["target", "kind"]), "" | "Node") || node.is_empty() {
             let path = meta::FieldPath::new("target.name");
@@ -118,7 +121,7 @@ impl Writing<'_> {
         let form = Form::named("policy/v1", "Eviction", "io.k8s.api.policy.v1.Eviction");
         let eviction = self.decode(body, &form)?;
         let name = self.request.info.name.clone();
-        if !eviction.metadata.name.is_empty() && eviction.metadata.name != name {
+        if eviction.metadata.name != name {
             return Err(Status::bad_request("name in URL does not match name in Eviction object"));
         }
         let wanted = eviction.body.get("deleteOptions").cloned().unwrap_or(json!({}));

@@ -60,7 +60,10 @@ impl Writing<'_> {
         };
         let mut object = self.decode(body, &form)?;
         if object.metadata.name.is_empty() {
-            return Err(Status::bad_request("metadata.name: Required value: name must be provided"));
+            let name = &self.request.info.name;
+            return Err(Status::bad_request(format!(
+                "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+            )));
         }
         self.fit_name(&mut object)?;
         self.change(Change::Replace(Box::new(object)), part).await
@@ -98,15 +101,19 @@ impl Writing<'_> {
         let mut object = self.changed(change, &Form::of(&served), None)?;
         if !object.metadata.uid.is_empty() {
             let (group, resource) = (&served.kind.group, &served.kind.resource);
-            let why = format!(
-                "Precondition failed: UID in precondition: {}, UID in object meta: ",
-                object.metadata.uid
-            );
+            let uid = &object.metadata.uid;
+            let why = match change.is_apply() {
+                true => format!(
+                    "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                ),
+                false => format!("Precondition failed: UID in precondition: {uid}, UID in object meta: "),
+            };
             return Err(Status::conflict(group, resource, &name, &why));
         }
-        if !object.metadata.resource_version.is_empty() {
+        if !change.is_apply() && !object.metadata.resource_version.is_empty() {
             return Err(served.not_found(&name));
         }
+        object.metadata.resource_version.clear();
         self.fit_name(&mut object)?;
         self.may_create()?;
         let object = self.begin_create(object, !change.is_apply())?;
@@ -177,8 +184,13 @@ impl Writing<'_> {
 
     /// The object that the change wants, and whether it is bound to the revision that it was made of.
     fn wanted(&mut self, change: &Change, part: &Part, old: &Object) -> Result<(Object, bool), Status> {
-        let mut new = match part {
-            Part::Scale(paths) => {
+        let mut new = match (part, change) {
+            // Its replicas are the object's own, and so are their owners.
+            (Part::Scale(paths), Change::Apply(patch)) => {
+                let patch = scale::applied(paths, patch, old)?;
+                self.changed(&Change::Apply(patch), &Form::of(&self.served), Some(old))?
+            }
+            (Part::Scale(paths), _) => {
                 let shown = scale::show(paths, old);
                 let wanted = self.changed(change, &scale::form(), Some(&shown))?;
                 self.check_revision(change, &wanted, old)?;
@@ -189,6 +201,12 @@ impl Writing<'_> {
         let bound = self.check_revision(change, &new, old)?;
         self.fit_name(&mut new)?;
         if !new.metadata.uid.is_empty() && new.metadata.uid != old.metadata.uid {
+            if change.is_patch() {
+                let path = FieldPath::new("metadata.uid");
+                let fault = FieldError::invalid(&path, new.metadata.uid.as_str(), "field is immutable");
+                let gk = self.served.group_kind();
+                return Err(Status::invalid(&gk.group, &gk.kind, &old.metadata.name, &[fault]));
+            }
             let why = format!(
                 "Precondition failed: UID in precondition: {}, UID in object meta: {}",
                 new.metadata.uid, old.metadata.uid
@@ -202,8 +220,10 @@ impl Writing<'_> {
 
     fn check_revision(&self, change: &Change, new: &Object, old: &Object) -> Result<bool, Status> {
         let version = &new.metadata.resource_version;
-        if version.is_empty() {
-            if change.is_patch() || self.served.kind.strategy.unconditional_update {
+        // 0 is no revision, and the one of a Scale needn't be named.
+        if version.is_empty() || version == "0" {
+            let part = self.request.info.subresource.as_str();
+            if change.is_patch() || part == "scale" || self.served.kind.strategy.unconditional_update {
                 return Ok(false);
             }
             let path = FieldPath::new("metadata.resourceVersion");
@@ -229,7 +249,7 @@ impl Writing<'_> {
         keep_system_fields(&mut new, old);
         served.kind.default(&mut new);
         self.dedup_owners(&mut new);
-        if !change.is_apply() || matches!(part, Part::Scale(_)) {
+        if !change.is_apply() {
             self.track(Some(old), &mut new);
         }
         let mut new = self.mutate(Operation::Update, new, Some(old))?;

@@ -243,7 +243,6 @@ impl WatchSession {
             Shape::Table(v) => json!({"kind": "Table", "apiVersion": format!("meta.k8s.io/{v}"),
                 "metadata": meta, "columnDefinitions": [], "rows": []}),
             shape => {
-                meta["creationTimestamp"] = serde_json::Value::Null;
                 if initial_end {
                     meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
                 }

@@ -201,11 +201,27 @@ impl ApiServer {
 
     /// The bytes to store, with the time at which they go by themselves.
     pub(crate) fn encode(&self, served: &Served, object: &Object) -> Result<Encoded, Status> {
-        let encoded = codec::encode(served, object)?;
+        let mut kept = std::borrow::Cow::Borrowed(object);
+        if served.is_converted() {
+            fit_stored_version(served, kept.to_mut())?;
+        }
+        let encoded = codec::encode(served, &kept)?;
         let is_event = served.kind.kind == "Event" && served.kind.resource == "events";
         let until = self.clock.now().as_second() + EVENT_TTL_SECONDS;
         Ok(if is_event { encoded.expires(until.unsigned_abs()) } else { encoded })
     }
+}
+
+/// Takes the fields away that the stored version of a custom kind doesn't know
+/// (`apiextensions-apiserver/pkg/apiserver/conversion`, and what decodes what is stored).
+fn fit_stored_version(served: &Served, object: &mut Object) -> Result<(), Status> {
+    if let Some(model) = served.custom.as_ref().and_then(|c| c.stored.as_ref()) {
+        let mut value = object.clone().into_value();
+        // What has the wrong type there stays: its reader must see it.
+        let _ = model.prune(&mut value);
+        *object = Object::from_value(value).map_err(Status::internal)?;
+    }
+    Ok(())
 }
 
 /// How long events are kept (`--event-ttl`).

@@ -96,7 +96,7 @@ fn unknown_fields_are_warned_of_or_refused() {
         201
         {"apiVersion":"v1","data":{"l":"m"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","uid":"UID"}}"#]]);
     w.fails(&format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"a\"}},\"data\":{{\"k\":1}}}}"), expect![[r#"400 BadRequest: ConfigMap in version "v1" cannot be handled as a ConfigMap: json: cannot unmarshal number into Go struct field ConfigMap.data of type string"#]]);
-    w.fails(&format!("POST {CM}?dryRun=Some\n\n{body}"), expect![[r#"422 Invalid: CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: "Some": supported values: "All""#]]);
+    w.fails(&format!("POST {CM}?dryRun=Some\n\n{body}"), expect![[r#"422 Invalid: CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: ["Some"]: supported values: "All""#]]);
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn nobody_gets_past_authorization() {
         {"apiVersion":"authorization.k8s.io/v1","kind":"SelfSubjectAccessReview","metadata":{},"spec":{"resourceAttributes":{"namespace":"default","resource":"pods","verb":"list"}},"status":{"allowed":true,"reason":"RBAC: allowed by RoleBinding \"b/default\" of ClusterRole \"view\" to User \"jane\""}}"#]]);
     w.check("jane@POST /apis/authentication.k8s.io/v1/selfsubjectreviews\n\n{}", expect![[r#"
         201
-        {"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview","metadata":{},"status":{"userInfo":{"groups":["system:authenticated"],"username":"jane"}}}"#]]);
+        {"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z"},"status":{"userInfo":{"groups":["system:authenticated"],"username":"jane"}}}"#]]);
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn a_custom_resource_from_definition_to_end() {
     w.ok(&format!("DELETE {CRDS}/cars.example.com"));
     w.fails(
         &format!("POST {CARS}\n\n{{\"metadata\":{{\"name\":\"c\"}},\"spec\":{{\"color\":\"red\"}}}}"),
-        expect![[r#"405 MethodNotAllowed: create is not supported on resources of kind "cars.example.com""#]],
+        expect![[r#"403 Forbidden: cars.example.com "c" is forbidden: create not allowed while custom resource definition is terminating"#]],
     );
     w.tick();
     w.fails(

@@ -6,6 +6,7 @@ mod fuzz;
 mod hostile;
 mod patches;
 mod subresources;
+mod verbs;
 mod watches;
 
 use crate::clock::{CountingUids, ManualClock};

@@ -31,7 +31,10 @@ fn four_ways_to_patch() {
         r#"{"spec":{"template":{"spec":{"containers":[{"name":"d","image":"busybox"}]}}}}"#,
     );
     assert_eq!(images(&v), ["d=busybox", "c=nginx"]);
-    w.fails(&format!("PATCH {DEPLOYMENTS}/web\nContent-Type: application/json\n\n{{}}"), expect!["415 UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/strategic-merge-patch+json"]);
+    w.fails(
+        &format!("PATCH {DEPLOYMENTS}/web\nContent-Type: application/json\n\n{{}}"),
+        expect!["415 UnsupportedMediaType: 415: Unsupported Media Type"],
+    );
     w.fails(
         &format!("PATCH {DEPLOYMENTS}/web\nContent-Type: application/merge-patch+json\n\n{{\"spec\":{{\"replicas\":-1}}}}"),
         expect![[r#"422 Invalid: Deployment.apps "web" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0"#]],

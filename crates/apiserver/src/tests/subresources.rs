@@ -13,7 +13,7 @@ fn pod(w: &World, name: &str) {
 fn a_pod_is_bound_runs_and_is_deleted_with_grace() {
     let w = World::new();
     pod(&w, "a");
-    let bind = r#"{"target":{"kind":"Node","name":"n1"}}"#;
+    let bind = r#"{"metadata":{"name":"a"},"target":{"kind":"Node","name":"n1"}}"#;
     w.ok(&format!("PATCH {PODS}/a/status\nContent-Type: application/merge-patch+json\n\n{{\"status\":{{\"nominatedNodeName\":\"n2\"}}}}"));
     w.check(
         &format!("POST {PODS}/a/binding\n\n{bind}"),
@@ -44,7 +44,9 @@ fn a_pod_is_bound_runs_and_is_deleted_with_grace() {
 fn evictions_heed_budgets() {
     let w = World::new();
     pod(&w, "a");
-    w.ok(&format!("POST {PODS}/a/binding\n\n{{\"target\":{{\"name\":\"n1\"}}}}"));
+    w.ok(&format!(
+        "POST {PODS}/a/binding\n\n{{\"metadata\":{{\"name\":\"a\"}},\"target\":{{\"name\":\"n1\"}}}}"
+    ));
     w.ok(&format!("PATCH {PODS}/a/status\nContent-Type: application/merge-patch+json\n\n{{\"status\":{{\"phase\":\"Running\",\"conditions\":[{{\"type\":\"Ready\",\"status\":\"True\"}}]}}}}"));
     let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
     w.ok(&format!("POST {budgets}\n\n{{\"metadata\":{{\"name\":\"b\"}},\"spec\":{{\"minAvailable\":1,\"selector\":{{\"matchLabels\":{{\"app\":\"web\"}}}}}}}}"));
