@@ -19,7 +19,9 @@ const KILL_LIMIT: Duration = Duration::from_secs(30);
 impl Core {
     /// CRI `CreateContainer`: decides everything that can be decided before the start, and keeps it.
     pub(crate) fn create_container(&self, request: CreateContainerRequest) -> CallResult<String> {
-        let sandbox = self.sandbox(&request.pod_sandbox_id)?.record();
+        let sandbox = self.sandbox(&request.pod_sandbox_id)?;
+        self.keep_pod_limits(&sandbox, request.sandbox_config.as_ref())?;
+        let sandbox = sandbox.record();
         if !sandbox.ready {
             return Err(CriError::new(
                 cri::Code::FailedPrecondition,

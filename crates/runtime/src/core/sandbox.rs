@@ -234,10 +234,30 @@ impl Core {
         let mut slot = lock(&sandbox.record);
         let linux = slot.config.linux.get_or_insert_default();
         let group = self.cgroups.group(&linux.cgroup_parent);
-        if group.is_made() {
-            group.limit(&wanted).map_err(|e| failed("changing the pod's limits", e))?;
+        linux.resources = Some(wanted.clone());
+        // What the kernel refuses now, because a container has more, holds from the container's next start on.
+        self.save_sandbox(&slot)?;
+        drop(slot);
+        match group.is_made() {
+            true => group.limit(&wanted).map_err(|e| failed("changing the pod's limits", e)),
+            false => Ok(()),
         }
-        linux.resources = Some(wanted);
+    }
+
+    /// What a pod may use as a whole may have changed since its sandbox was made: a container comes with the newest
+    /// word, which holds from its start on.
+    pub(super) fn keep_pod_limits(
+        &self,
+        sandbox: &Sandbox,
+        newest: Option<&PodSandboxConfig>,
+    ) -> CallResult<()> {
+        let wanted = newest.and_then(|config| config.linux.as_ref()?.resources.clone());
+        let mut slot = lock(&sandbox.record);
+        let known = slot.config.linux.as_ref().and_then(|linux| linux.resources.clone());
+        if wanted.is_none() || wanted == known {
+            return Ok(());
+        }
+        slot.config.linux.get_or_insert_default().resources = wanted;
         self.save_sandbox(&slot)
     }
 

@@ -132,8 +132,15 @@ impl Core {
         let group = self.group(record);
         let cpuset = !record.resources.cpuset_cpus.is_empty() || !record.resources.cpuset_mems.is_empty();
         group.create(cpuset).map_err(|e| failed("making the container's control groups", e))?;
+        // A pod must have more before its container, and can have less only after it: the kernel refuses the other order.
+        let early = self.limit_pod(record);
         group.limit(&record.resources).map_err(|e| failed("setting the container's limits", e))?;
-        self.limit_pod(record)?;
+        if early.is_err()
+            && let Err(error) = self.limit_pod(record)
+        {
+            // Another container has more still; the next one to start or to be changed tries again.
+            tracing::warn!(%error, container = record.id, "the pod's limits are not changed yet");
+        }
         self.weigh(record);
         if !record.resources.unified.contains_key("pids.max") {
             group.limit_pids(PIDS_LIMIT).map_err(|e| failed("limiting the container's processes", e))?;

@@ -65,6 +65,29 @@ async fn limits_are_set_and_changed() {
 }
 
 #[tokio::test]
+async fn a_pods_limits_follow_its_newest_container() {
+    let world = World::new().await;
+    let (id, mut config) = world.sandbox().await;
+    // On cgroup v1 a container can't have more than the pod, and a pod not less than a container.
+    for cpu_quota in [10_000, 30_000, 5_000] {
+        let limits = LinuxContainerResources {
+            cpu_period: 100_000,
+            cpu_quota,
+            memory_limit_in_bytes: 1000 * cpu_quota,
+            ..LinuxContainerResources::default()
+        };
+        config.linux.get_or_insert_default().resources = Some(limits.clone());
+        let wanted = shell("sleep 1000").with(|c| *resources(c) = limits);
+        let container = world.launch(&(id.clone(), config.clone()), wanted).await;
+        world
+            .client
+            .remove_container(RemoveContainerRequest { container_id: container })
+            .await
+            .expect("removed");
+    }
+}
+
+#[tokio::test]
 async fn use_is_counted() {
     let world = World::with_network().await;
     let (id, config, _) = world.networked(|_| {}).await;
