@@ -2,7 +2,7 @@
 //! leave out (list keys, merge keys, enumerations, defaults) from our table `data/extensions.txt`.
 //!
 //! The result is one compressed JSON object, name → definition, in `OUT_DIR/definitions.json.zz`, and the same without
-//! descriptions in `OUT_DIR/structure.json.zz`.
+//! descriptions, with what Go's types say (`data/go.txt`) instead, in `OUT_DIR/structure.json.zz`.
 
 use k8s_openapi::schemars::generate::SchemaSettings;
 use k8s_openapi::schemars::{JsonSchema, SchemaGenerator};
@@ -19,6 +19,7 @@ type Definitions = BTreeMap<String, Value>;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=data/extensions.txt");
+    println!("cargo:rerun-if-changed=data/go.txt");
     let mut definitions = collect();
     for definition in definitions.values_mut() {
         tidy(definition);
@@ -26,6 +27,7 @@ fn main() {
     extend(&mut definitions, include_str!("data/extensions.txt"));
     pack("definitions.json.zz", &definitions);
     definitions.values_mut().for_each(undescribe);
+    add_go(&mut definitions, include_str!("data/go.txt"));
     pack("structure.json.zz", &definitions);
 }
 
@@ -241,5 +243,27 @@ fn apply(schema: &mut Value, word: &str) {
         "required" => put(json!({"required": list()})),
         "open" => put(json!({"x-kubernetes-preserve-unknown-fields": true})),
         other => panic!("data/extensions.txt: unknown word {other}"),
+    }
+}
+
+/// Reads `data/go.txt`; its head says how it is written. Only the write path looks at that.
+fn add_go(definitions: &mut Definitions, table: &str) {
+    for line in table.lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
+        let mut words = line.split_whitespace();
+        // Kinds that aren't served have lines too.
+        let definition = words.next().and_then(|name| definitions.get_mut(name));
+        let Some(Value::Object(fields)) = definition.and_then(|d| d.get_mut("properties")) else { continue };
+        for word in words {
+            let (word, embedded) = word.split_once('@').unwrap_or((word, ""));
+            let (word, go_type) = word.split_once(':').unwrap_or((word, ""));
+            let name = word.trim_end_matches(['*', '!']);
+            let Some(Value::Object(field)) = fields.get_mut(name) else { continue };
+            let zero = word.strip_prefix(name).unwrap_or_default();
+            for (key, value) in [("x-go-zero", zero), ("x-go-type", go_type), ("x-go-in", embedded)] {
+                if !value.is_empty() {
+                    field.insert(key.to_owned(), value.into());
+                }
+            }
+        }
     }
 }

@@ -139,15 +139,7 @@ impl Writing<'_> {
     }
 
     /// 422 where there are faults.
-    pub(crate) fn refuse(&self, object: &Object, mut faults: Vec<meta::FieldError>) -> Result<(), Status> {
-        let mut seen = Vec::new();
-        faults.retain(|f| {
-            let new = !seen.contains(f);
-            if new {
-                seen.push(f.clone());
-            }
-            new
-        });
+    pub(crate) fn refuse(&self, object: &Object, faults: Vec<meta::FieldError>) -> Result<(), Status> {
         if faults.is_empty() {
             return Ok(());
         }
@@ -173,7 +165,8 @@ impl Writing<'_> {
     /// Gives the object the namespace of the request, or refuses another one.
     pub(crate) fn fit_namespace(&self, object: &mut Object) -> Result<(), Status> {
         let wanted = self.namespace();
-        if object.metadata.namespace.is_empty() {
+        // What isn't in a namespace loses one that it names (`EnsureObjectNamespaceMatchesRequestNamespace`).
+        if object.metadata.namespace.is_empty() || !self.served.kind.namespaced {
             wanted.clone_into(&mut object.metadata.namespace);
         }
         match object.metadata.namespace == wanted {

@@ -101,10 +101,16 @@ impl Model {
     ) -> Result<Value, Status> {
         // Before unknown fields go: an applier is told of them, however strict it asked to be.
         schema::check_applied(&self.schema, &wanted)?;
-        self.prune(&mut wanted).map_err(Status::bad_request)?;
+        let pruned = match self.custom {
+            true => self.prune(&mut wanted),
+            false => schema::decode_applied(&self.schema, &mut wanted),
+        };
+        pruned.map_err(Status::bad_request)?;
         let live = current.map(Object::to_value);
         let reset = self.reset(how);
-        schema::apply(&self.schema, live.as_ref(), &wanted, &how.writer(&reset), how.force)
+        let mut merged = schema::apply(&self.schema, live.as_ref(), &wanted, &how.writer(&reset), how.force)?;
+        self.prune(&mut merged).map_err(Status::bad_request)?;
+        Ok(merged)
     }
 
     /// The fields that nobody comes to own through this endpoint, as it resets them (upstream's `GetResetFields`).

@@ -182,6 +182,15 @@ impl FieldError {
     fn show(v: &Value) -> String {
         match v {
             Value::Null => "null".to_owned(),
+            Value::Object(map) if map.len() == 2 => {
+                match (map.get("matchLabels"), map.get("matchExpressions")) {
+                    // A label selector is shown in the order in which upstream's type has it.
+                    (Some(labels), Some(all)) => {
+                        format!("{{\"matchLabels\":{labels},\"matchExpressions\":{all}}}")
+                    }
+                    _ => v.to_string(),
+                }
+            }
             v => v.to_string(),
         }
     }

@@ -187,7 +187,13 @@ impl Status {
 
     /// 422 with one cause for each fault. `kind` is the kind, not the resource.
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
-        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        // The message says everything once (`ErrorList.ToAggregate`), the causes as often as it was found.
+        let mut texts: Vec<String> = Vec::new();
+        for text in errors.iter().map(ToString::to_string) {
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
         let list = match texts.as_slice() {
             [] => String::new(),
             [one] => one.clone(),

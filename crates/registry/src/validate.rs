@@ -2,6 +2,7 @@
 
 use meta::{FieldError, FieldPath, Object};
 
+pub(crate) mod admission_policy;
 mod affinity;
 pub(crate) mod api_service;
 pub(crate) mod at;

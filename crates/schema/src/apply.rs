@@ -52,10 +52,6 @@ const FRAME: [&[&str]; 12] = [
     &["metadata", "resourceVersion"],
 ];
 
-/// Structs that upstream's typed objects always have, so that nobody is recorded as their maker.
-const ALWAYS_THERE: [&str; 7] =
-    ["metadata", "spec", "status", "template", "strategy", "updateStrategy", "jobTemplate"];
-
 /// Merges an applied configuration into the live object (none: it doesn't exist yet), and records the manager's
 /// fields. `force` takes conflicting fields over. The result still needs defaults and validation.
 ///
@@ -96,7 +92,7 @@ pub fn track_update(schema: &Schema, old: Option<&Value>, new: &Value, writer: &
         return Vec::new();
     }
     // `managedFields` may stay in: nobody owns them, see `FRAME`.
-    let empty = old.is_none().then(|| skeleton(new));
+    let empty = old.is_none().then(|| skeleton(schema));
     let live = old.or(empty.as_ref()).unwrap_or(&Value::Null);
     match record_update(schema, live, new, writer, managers) {
         None => base.to_vec(),
@@ -142,14 +138,14 @@ fn bare(v: &Value) -> Value {
     v
 }
 
-/// The empty object that a create is compared with.
-fn skeleton(new: &Value) -> Value {
-    let frame = |v: &Value| -> Map<String, Value> {
-        let members = v.as_object().into_iter().flatten();
-        let structs = members.filter(|(k, v)| ALWAYS_THERE.contains(&k.as_str()) && v.is_object());
-        structs.map(|(k, v)| (k.clone(), skeleton(v))).collect()
-    };
-    Value::Object(frame(new))
+/// The empty object that a create is compared with: what upstream's type writes where nobody set anything, so that
+/// nobody is recorded as its maker.
+fn skeleton(schema: &Schema) -> Value {
+    let mut empty = crate::decode::empty(schema);
+    if let Value::Object(map) = &mut empty {
+        map.insert("metadata".to_owned(), json!({}));
+    }
+    empty
 }
 
 fn api_version(v: &Value) -> &str {
@@ -219,9 +215,9 @@ impl<'a> Apply<'a> {
         {
             let before = Writer { manager: BEFORE_FIRST_APPLY, subresource: "", ..*writer };
             let untracked = Managers::default();
-            managers = record_update(schema, &skeleton(live), live, &before, untracked).unwrap_or_default();
+            managers = record_update(schema, &skeleton(schema), live, &before, untracked).unwrap_or_default();
         }
-        let live = live.map_or_else(|| skeleton(applied), bare);
+        let live = live.map_or_else(|| skeleton(schema), bare);
         let api_version = api_version(applied).to_owned();
         Ok(Self { schema, live, applied, writer, managers, api_version })
     }

@@ -1,19 +1,32 @@
 //! Decoding into a built-in kind: types are checked as Go's decoder checks them, with its messages
 //! (`sigs.k8s.io/json`), unknown fields go, and nulls become absent.
 
-use crate::model::{Additional, Cursor, Schema, Type};
+use crate::model::{Additional, Cursor, Schema, Type, Zero};
 use meta::{GroupVersionKind, Quantity, Status};
 use serde_json::{Map, Number, Value, json};
 
 /// Strict errors that one decoding keeps, as upstream.
 const MAX_STRICT_ERRORS: usize = 100;
 
-/// Makes `value` an object of the built-in kind that `schema` describes. Returns the strict errors, for
-/// example `unknown field "spec.foo"`; fails with Go's text where a type is wrong.
+/// Makes `value` an object of the built-in kind that `schema` describes, written as Go's type writes it: what is empty
+/// goes, or stands there as zero. Returns the strict errors, for example `unknown field "spec.foo"`; fails with Go's
+/// text where a type is wrong.
 pub fn decode(schema: &Schema, value: &mut Value) -> Result<Vec<String>, String> {
-    let mut d = Decoder::default();
-    d.value(schema.cursor(), value)?;
+    let mut d = Decoder { zeros: true, ..Decoder::default() };
+    d.value(schema.cursor(), value, None)?;
     Ok(d.unknown)
+}
+
+/// [`decode`] of a configuration that is to be applied: what is empty stays as it is, because the applier owns it.
+pub fn decode_applied(schema: &Schema, value: &mut Value) -> Result<Vec<String>, String> {
+    let mut d = Decoder::default();
+    d.value(schema.cursor(), value, None)?;
+    Ok(d.unknown)
+}
+
+/// The object of a built-in kind in which nothing is set, as Go's type writes it.
+pub(crate) fn empty(schema: &Schema) -> Value {
+    unset(schema.cursor())
 }
 
 /// The 400 for an object that [`decode`] refused, or that strictness refuses (then `why` is
@@ -31,10 +44,15 @@ struct Decoder {
     fields: Vec<String>,
     within: String,
     unknown: Vec<String>,
+    /// Whether what is empty is written as Go writes it.
+    zeros: bool,
 }
 
-/// Go's name for a type.
-fn go_type(at: Cursor<'_>) -> String {
+/// Go's name for a type. `known` is what its field says of it.
+fn go_type(at: Cursor<'_>, known: Option<&str>) -> String {
+    if let Some(known) = known {
+        return known.to_owned();
+    }
     match at.ty() {
         Type::String if at.node.format.as_deref() == Some("byte") => "[]uint8".to_owned(),
         Type::String => "string".to_owned(),
@@ -44,14 +62,16 @@ fn go_type(at: Cursor<'_>) -> String {
             _ => "int32".to_owned(),
         },
         Type::Number => "float64".to_owned(),
-        Type::Array => format!("[]{}", at.items().map_or_else(|| "interface {}".to_owned(), go_type)),
+        Type::Array => {
+            format!("[]{}", at.items().map_or_else(|| "interface {}".to_owned(), |i| go_type(i, None)))
+        }
         Type::Object => match (&at.node.name, at.additional()) {
             (Some(name), _) => {
                 let mut steps = name.rsplit('.');
                 let (last, package) = (steps.next().unwrap_or(""), steps.next().unwrap_or(""));
                 format!("{package}.{last}")
             }
-            (None, Some(v)) => format!("map[string]{}", go_type(v)),
+            (None, Some(v)) => format!("map[string]{}", go_type(v, None)),
             (None, None) => "map[string]interface {}".to_owned(),
         },
         _ => "interface {}".to_owned(),
@@ -82,6 +102,49 @@ fn zero(at: Cursor<'_>) -> Value {
     }
 }
 
+/// What Go writes for a field that nobody set, and that isn't left out.
+fn unset(at: Cursor<'_>) -> Value {
+    match at.ty() {
+        // Times and bytes.
+        Type::String if at.node.format.is_some() => Value::Null,
+        Type::String => "".into(),
+        Type::Integer | Type::Number | Type::IntOrString => 0.into(),
+        Type::Boolean => false.into(),
+        Type::Quantity => "0".into(),
+        Type::Object if !at.node.fields.is_empty() => {
+            Value::Object(at.always().map(|(name, below)| (name.to_owned(), unset_field(below))).collect())
+        }
+        _ => Value::Null,
+    }
+}
+
+/// [`unset`] of a field: a pointer is nil.
+fn unset_field(at: Cursor<'_>) -> Value {
+    match at.go().is_some_and(|g| g.pointer) {
+        true => Value::Null,
+        false => unset(at),
+    }
+}
+
+/// Whether Go leaves the value out: empty, and no pointer to something empty.
+fn is_left_out(at: Cursor<'_>, v: &Value) -> bool {
+    at.zero() == Zero::Drop
+        && match (at.ty(), v) {
+            (Type::String, Value::String(s)) => s.is_empty(),
+            (Type::Integer | Type::Number, Value::Number(n)) => n.as_f64() == Some(0.0),
+            (Type::Boolean, Value::Bool(b)) => !b,
+            (Type::Array, Value::Array(items)) => items.is_empty(),
+            (Type::Object, Value::Object(map)) => map.is_empty() && at.additional().is_some(),
+            _ => false,
+        }
+}
+
+/// The part of Go's name for a list or map that names its items.
+fn go_item(go: Option<&str>) -> Option<&str> {
+    let go = go?;
+    go.strip_prefix("[]").or_else(|| go.strip_prefix("map[").and_then(|m| m.split_once(']')).map(|m| m.1))
+}
+
 impl Decoder {
     fn mismatch(&self, what: &str, go: &str) -> String {
         if self.fields.is_empty() {
@@ -91,21 +154,21 @@ impl Decoder {
         format!("json: cannot unmarshal {what} into Go struct field {within}.{path} of type {go}")
     }
 
-    fn value(&mut self, at: Cursor<'_>, value: &mut Value) -> Result<(), String> {
+    fn value(&mut self, at: Cursor<'_>, value: &mut Value, go: Option<&str>) -> Result<(), String> {
         match (at.ty(), &mut *value) {
             (_, Value::Null) => Ok(()),
             (Type::Any, v) => self.alternative(at, v),
-            (Type::Object, Value::Object(map)) => self.object(at, map),
-            (Type::Array, Value::Array(items)) => self.array(at, items),
+            (Type::Object, Value::Object(map)) => self.object(at, map, go),
+            (Type::Array, Value::Array(items)) => self.array(at, items, go),
             (Type::String, Value::String(s)) => string(at, s),
             (Type::Boolean, Value::Bool(_)) | (Type::Number, Value::Number(_)) => Ok(()),
-            (Type::Integer, Value::Number(n)) => self.integer(at, n),
+            (Type::Integer, Value::Number(n)) => self.integer(at, n, go),
             (Type::IntOrString, v) => int_or_string(v),
             (Type::Quantity, v) => quantity(v),
             (Type::String, other) if at.node.format.as_deref() == Some("date-time") => {
                 Err(format!("json: cannot unmarshal {} into Go value of type string", go_kind(other)))
             }
-            (_, other) => Err(self.mismatch(&go_kind(other), &go_type(at))),
+            (_, other) => Err(self.mismatch(&go_kind(other), &go_type(at, go))),
         }
     }
 
@@ -121,29 +184,34 @@ impl Decoder {
             )
         };
         let chosen = choices.find(fits);
-        chosen.map_or(Ok(()), |c| self.value(c, value))
+        chosen.map_or(Ok(()), |c| self.value(c, value, None))
     }
 
-    fn integer(&self, at: Cursor<'_>, n: &Number) -> Result<(), String> {
+    fn integer(&self, at: Cursor<'_>, n: &Number, go: Option<&str>) -> Result<(), String> {
         let fits = match at.node.format.as_deref() {
             Some("int32") => n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()),
             _ => n.as_i64().is_some(),
         };
-        if fits { Ok(()) } else { Err(self.mismatch(&format!("number {n}"), &go_type(at))) }
+        if fits { Ok(()) } else { Err(self.mismatch(&format!("number {n}"), &go_type(at, go))) }
     }
 
-    fn array(&mut self, at: Cursor<'_>, items: &mut [Value]) -> Result<(), String> {
+    fn array(&mut self, at: Cursor<'_>, items: &mut [Value], go: Option<&str>) -> Result<(), String> {
         let Some(item) = at.items() else { return Ok(()) };
         for (i, v) in items.iter_mut().enumerate() {
             if v.is_null() {
                 *v = zero(item);
             }
-            self.below(&format!("[{i}]"), |d| d.value(item, v))?;
+            self.below(&format!("[{i}]"), |d| d.value(item, v, go_item(go)))?;
         }
         Ok(())
     }
 
-    fn object(&mut self, at: Cursor<'_>, map: &mut Map<String, Value>) -> Result<(), String> {
+    fn object(
+        &mut self,
+        at: Cursor<'_>,
+        map: &mut Map<String, Value>,
+        go: Option<&str>,
+    ) -> Result<(), String> {
         let is_struct = !at.node.fields.is_empty();
         let outer = std::mem::take(&mut self.within);
         self.within = if is_struct { at.short_name().to_owned() } else { outer.clone() };
@@ -152,7 +220,7 @@ impl Decoder {
             if failed.is_some() {
                 return true;
             }
-            match self.member(at, key, v, is_struct) {
+            match self.member(at, key, v, go) {
                 Ok(keep) => keep,
                 Err(e) => {
                     failed = Some(e);
@@ -161,25 +229,37 @@ impl Decoder {
             }
         });
         self.within = outer;
+        if self.zeros {
+            for (name, below) in at.always() {
+                if !map.contains_key(name) {
+                    map.insert(name.to_owned(), unset_field(below));
+                }
+            }
+        }
         failed.map_or(Ok(()), Err)
     }
 
     /// Decodes one member of an object; says whether it stays.
-    fn member(&mut self, at: Cursor<'_>, key: &str, v: &mut Value, is_struct: bool) -> Result<bool, String> {
+    fn member(&mut self, at: Cursor<'_>, key: &str, v: &mut Value, go: Option<&str>) -> Result<bool, String> {
+        let is_struct = !at.node.fields.is_empty();
         if let Some(property) = at.property(key) {
             if v.is_null() && !matches!(property.ty(), Type::Any) {
                 return Ok(false);
             }
-            self.fields.push(key.to_owned());
-            let done = self.below(key, |d| d.value(property, v));
+            let field = property.go();
+            self.fields.push(match field.and_then(|g| g.embedded.as_deref()) {
+                Some(embedded) => format!("{embedded}.{key}"),
+                None => key.to_owned(),
+            });
+            let done = self.below(key, |d| d.value(property, v, field.and_then(|g| g.ty.as_deref())));
             self.fields.pop();
-            return done.map(|()| true);
+            return done.map(|()| !(self.zeros && is_left_out(property, v)));
         }
         if let Some(below) = at.additional() {
             if v.is_null() {
                 *v = zero(below);
             }
-            return self.below(key, |d| d.value(below, v)).map(|()| true);
+            return self.below(key, |d| d.value(below, v, go_item(go))).map(|()| true);
         }
         if at.node.preserve || matches!(at.node.additional, Additional::Any) || !is_struct {
             return Ok(true);
@@ -208,12 +288,18 @@ fn string(at: Cursor<'_>, s: &str) -> Result<(), String> {
     use base64::Engine;
     match at.node.format.as_deref() {
         Some("byte") => {
-            let decoded = base64::engine::general_purpose::STANDARD.decode(s.replace(['\r', '\n'], ""));
-            decoded.map(drop).map_err(|e| match e {
-                base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => {
-                    format!("illegal base64 data at input byte {at}")
-                }
-                _ => format!("illegal base64 data at input byte {}", s.len() / 4 * 4),
+            let plain = s.replace(['\r', '\n'], "");
+            let decoded = base64::engine::general_purpose::STANDARD.decode(&plain);
+            decoded.map(drop).map_err(|e| {
+                let strange =
+                    |b: u8| !(b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'\r' | b'\n'));
+                // Go names the first byte that can't be there, and only then what is wrong at the end.
+                let at = s.bytes().position(strange).unwrap_or(match e {
+                    base64::DecodeError::InvalidByte(at, _)
+                    | base64::DecodeError::InvalidLastSymbol(at, _) => at,
+                    _ => plain.len() / 4 * 4,
+                });
+                format!("illegal base64 data at input byte {at}")
             })
         }
         Some("date-time") => {
@@ -305,6 +391,11 @@ mod tests {
         );
         let (v, _) = decoded(resources(json!(0.5))).unwrap();
         assert_eq!(v.pointer("/spec/template/spec/containers/0/resources/limits/cpu"), Some(&json!("500m")));
+        let secret = schemas().kind("", "v1", "Secret").unwrap();
+        for (data, at) in [("...base64 encoded data...", 0), ("aGVsbG8", 4), ("aGVs\nbG8?", 8)] {
+            let e = decode(&secret, &mut json!({"data": {"a": data}})).unwrap_err();
+            assert_eq!(e, format!("illegal base64 data at input byte {at}"));
+        }
         let e = decoded(json!({"metadata": {"creationTimestamp": "yesterday"}})).unwrap_err();
         assert_eq!(
             e,
@@ -321,13 +412,77 @@ mod tests {
         .unwrap();
         assert_eq!(
             v,
-            json!({"metadata": {"name": "x"},
-            "spec": {"template": {"spec": {"containers": [{"name": "a"}, {}]}}}})
+            json!({"metadata": {"name": "x"}, "status": {},
+                "spec": {"selector": null, "strategy": {}, "template": {"metadata": {}, "spec": {"containers":
+                    [{"name": "a", "resources": {}}, {"name": "", "resources": {}}]}}}})
         );
         assert_eq!(
             unknown,
             [r#"unknown field "foo""#, r#"unknown field "spec.template.spec.containers[0].imagge""#]
         );
+    }
+
+    /// As Go's types write them: what `x-go-...` says of a field decides.
+    fn go() -> Schema {
+        let definitions = json!({
+            "v1.Port": {"type": "object", "properties": {
+                "name": {"type": "string"},
+                "port": {"type": "integer", "format": "int32", "x-go-zero": "!"},
+                "host": {"type": "integer", "format": "int32", "x-go-zero": "*"},
+                "kind": {"type": "string", "x-go-type": "v1.Protocol"},
+            }},
+            "v1.Spec": {"type": "object", "properties": {
+                "ports": {"type": "array", "items": {"$ref": "#/v1.Port"}, "x-go-zero": "!"},
+                "modes": {"type": "array", "items": {"type": "string"}, "x-go-type": "[]v1.Mode"},
+                "selector": {"$ref": "#/v1.Port", "x-go-zero": "*!"},
+                "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+                "nfs": {"$ref": "#/v1.Port", "x-go-in": "Source"},
+                "since": {"type": "string", "format": "date-time", "x-go-zero": "!"},
+            }},
+            "v1.Root": {"type": "object", "properties": {"spec": {"$ref": "#/v1.Spec", "x-go-zero": "!"}}},
+        });
+        crate::Schemas::from_openapi(&definitions).get("v1.Root").unwrap()
+    }
+
+    #[test]
+    fn what_is_empty_is_written_as_go_writes_it() {
+        let unset = json!({"spec": {"ports": null, "selector": null, "since": null}});
+        assert_eq!(empty(&go()), unset);
+        for (sent, want) in [
+            (json!({}), unset),
+            (
+                json!({"spec": {"ports": [{"name": "", "host": 0, "kind": ""}, null], "modes": [], "labels": {},
+                    "selector": {}, "nfs": {"name": "", "port": 7}}}),
+                json!({"spec": {"ports": [{"port": 0, "host": 0}, {"port": 0}], "selector": {"port": 0},
+                    "nfs": {"port": 7}, "since": null}}),
+            ),
+        ] {
+            let mut v = sent.clone();
+            decode(&go(), &mut v).unwrap();
+            assert_eq!(v, want);
+            let mut applied = sent.clone();
+            decode_applied(&go(), &mut applied).unwrap();
+            assert_eq!(applied.pointer("/spec/modes"), sent.pointer("/spec/modes"), "an applier owns it");
+        }
+    }
+
+    #[test]
+    fn types_have_gos_names() {
+        for (value, want) in [
+            (
+                json!({"ports": [{"kind": 1}]}),
+                "number into Go struct field Port.spec.ports.kind of type v1.Protocol",
+            ),
+            (json!({"modes": [1]}), "number into Go struct field Spec.spec.modes of type v1.Mode"),
+            (json!({"modes": ""}), "string into Go struct field Spec.spec.modes of type []v1.Mode"),
+            (
+                json!({"nfs": {"name": 1}}),
+                "number into Go struct field Port.spec.Source.nfs.name of type string",
+            ),
+        ] {
+            let got = decode(&go(), &mut json!({ "spec": value })).unwrap_err();
+            assert_eq!(got, format!("json: cannot unmarshal {want}"));
+        }
     }
 
     #[test]

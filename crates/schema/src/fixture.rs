@@ -1,4 +1,4 @@
-//! Definitions for tests: what Deployment, Service, ConfigMap and Secret are made of (few volume types).
+//! Definitions for tests: what Deployment, Service, ConfigMap and Secret are made of (few volume types), marked as `registry` marks them by `data/go.txt`.
 
 use crate::Schemas;
 use std::sync::LazyLock;

@@ -21,9 +21,9 @@ mod validate;
 
 pub use apply::{Writer, apply, check_applied, track_update};
 pub use custom::check_custom;
-pub use decode::{decode, decode_error};
+pub use decode::{decode, decode_applied, decode_error};
 pub use default::{default, drop_nulls};
 pub use model::{Schema, Schemas};
 pub use prune::{prune, prune_custom};
 pub use strategic::strategic_merge;
-pub use validate::{validate, validate_change};
+pub use validate::{is_known_format, validate, validate_change};

@@ -112,6 +112,30 @@ pub(crate) struct Rules {
     pub(crate) not: Option<Id>,
 }
 
+/// What becomes of an empty value of a built-in kind's field, as Go writes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Zero {
+    /// It goes.
+    #[default]
+    Drop,
+    /// It stays: the field is a pointer.
+    Keep,
+    /// It is written also where nobody set it.
+    Always,
+}
+
+/// What Go's type says of a field of a built-in kind.
+#[derive(Debug, Default)]
+pub(crate) struct GoField {
+    pub(crate) zero: Zero,
+    /// Whether nothing is nil here also where it is always written.
+    pub(crate) pointer: bool,
+    /// What errors call its type, where that doesn't follow from the schema.
+    pub(crate) ty: Option<Arc<str>>,
+    /// The embedded structs that it stands in, joined by dots.
+    pub(crate) embedded: Option<Arc<str>>,
+}
+
 /// One node of the table.
 #[derive(Debug, Default)]
 pub(crate) struct Node {
@@ -134,6 +158,10 @@ pub(crate) struct Node {
     pub(crate) embedded: bool,
     pub(crate) nullable: bool,
     pub(crate) rules: Option<Box<Rules>>,
+    /// What Go says of the field that this node was made for.
+    pub(crate) go: Option<Box<GoField>>,
+    /// Which of `fields` are always written.
+    pub(crate) always: Box<[u32]>,
 }
 
 /// The nodes that belong together.
@@ -237,6 +265,22 @@ impl<'a> Cursor<'a> {
         let same = std::ptr::eq(self.over, self.node);
         let over = if same { None } else { self.over.rules.as_deref() };
         over.into_iter().chain(self.node.rules.as_deref())
+    }
+
+    /// What Go says of the field that led here.
+    pub(crate) fn go(self) -> Option<&'a GoField> {
+        self.over.go.as_deref()
+    }
+
+    /// What becomes of an empty value here.
+    pub(crate) fn zero(self) -> Zero {
+        self.go().map(|g| g.zero).unwrap_or_default()
+    }
+
+    /// The fields that are written also where nobody set them.
+    pub(crate) fn always(self) -> impl Iterator<Item = (&'a str, Cursor<'a>)> {
+        let fields = self.node.always.iter().filter_map(move |i| self.node.fields.get(*i as usize));
+        fields.map(move |(name, id)| (name.as_ref(), self.at(*id)))
     }
 
     /// The last step of the definition's name: `DeploymentSpec`.

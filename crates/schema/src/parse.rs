@@ -1,6 +1,8 @@
 //! OpenAPI v3 JSON to the compact table. Descriptions are left behind: only documentation needs them.
 
-use crate::model::{Additional, Arena, Id, ListType, Node, Pattern, Rules, Schema, Schemas, Strategy, Type};
+use crate::model::{
+    Additional, Arena, GoField, Id, ListType, Node, Pattern, Rules, Schema, Schemas, Strategy, Type, Zero,
+};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -170,6 +172,7 @@ impl Reader {
             embedded: flag(map, "x-kubernetes-embedded-resource"),
             nullable: flag(map, "nullable"),
             rules: self.rules(map),
+            go: self.go(map),
             ..Node::default()
         };
         if matches!(node.ty, Type::Ref(_)) {
@@ -178,6 +181,12 @@ impl Reader {
         let fields = map.get("properties").and_then(Value::as_object).into_iter().flatten();
         let mut fields: Vec<(Arc<str>, Id)> = fields.map(|(k, v)| (self.word(k), self.add(v))).collect();
         fields.sort_by(|a, b| a.0.cmp(&b.0));
+        let always = |id: Id| {
+            let go = self.nodes.get(id as usize).and_then(|n| n.go.as_ref());
+            go.is_some_and(|g| g.zero == Zero::Always)
+        };
+        let written = fields.iter().zip(0u32..).filter(|((_, id), _)| always(*id));
+        node.always = written.map(|(_, i)| i).collect();
         node.fields = fields.into_boxed_slice();
         node.required = self.words(map.get("required"));
         node.items = map.get("items").map(|v| self.add(v));
@@ -210,6 +219,23 @@ impl Reader {
             _ if map.contains_key("properties") => Type::Object,
             _ => either(map).unwrap_or_default(),
         }
+    }
+
+    fn go(&mut self, map: &Map<String, Value>) -> Option<Box<GoField>> {
+        if !self.built_in {
+            return None;
+        }
+        let mark = text(map, "x-go-zero").unwrap_or_default();
+        let (pointer, always) = (mark.starts_with('*'), mark.ends_with('!'));
+        let zero = match (always, pointer) {
+            (true, _) => Zero::Always,
+            (false, true) => Zero::Keep,
+            (false, false) => Zero::Drop,
+        };
+        let mut word = |key: &str| text(map, key).map(|w| self.word(w));
+        let (ty, embedded) = (word("x-go-type"), word("x-go-in"));
+        let any = zero != Zero::Drop || ty.is_some() || embedded.is_some();
+        any.then(|| Box::new(GoField { zero, pointer, ty, embedded }))
     }
 
     fn rules(&mut self, map: &Map<String, Value>) -> Option<Box<Rules>> {
@@ -311,4 +337,5 @@ fn is_bare(node: &Node) -> bool {
         && !node.strategy.is_set()
         && !node.nullable
         && node.rules.is_none()
+        && node.go.is_none()
 }

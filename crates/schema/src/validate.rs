@@ -2,6 +2,8 @@
 
 mod embedded;
 mod format;
+
+pub use format::is_known_format;
 mod lists;
 mod update;
 

@@ -145,7 +145,7 @@ fn namespaces_end_when_their_finalizers_are_gone() {
         {"apiVersion":"v1","kind":"Namespace","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","deletionTimestamp":"2025-06-15T15:06:40Z","labels":{"kubernetes.io/metadata.name":"x"},"name":"x","resourceVersion":"+2","uid":"UID"},"spec":{"finalizers":["kubernetes"]},"status":{"phase":"Terminating"}}"#]]);
     w.check("PUT /api/v1/namespaces/x/finalize\n\n{\"metadata\":{\"name\":\"x\"},\"spec\":{\"finalizers\":[]}}", expect![[r#"
         200
-        {"apiVersion":"v1","kind":"Namespace","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","deletionTimestamp":"2025-06-15T15:06:40Z","labels":{"kubernetes.io/metadata.name":"x"},"name":"x","resourceVersion":"+3","uid":"UID"},"spec":{"finalizers":[]},"status":{"phase":"Terminating"}}"#]]);
+        {"apiVersion":"v1","kind":"Namespace","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","deletionTimestamp":"2025-06-15T15:06:40Z","labels":{"kubernetes.io/metadata.name":"x"},"name":"x","resourceVersion":"+3","uid":"UID"},"spec":{},"status":{"phase":"Terminating"}}"#]]);
     w.fails("GET /api/v1/namespaces/x", expect![[r#"404 NotFound: namespaces "x" not found"#]]);
 }
 

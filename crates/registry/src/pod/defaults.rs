@@ -90,8 +90,42 @@ fn host_port(port: &mut Value) {
     }
 }
 
+/// Whether a component of an image's repository is well-formed: words of small letters and digits, joined by `.`, `_`,
+/// `__` or any number of `-` (`distribution/reference`).
+fn is_path_component(text: &str) -> bool {
+    let outer = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
+    let joined = ["..", "___", "._", "_.", ".-", "-.", "_-", "-_"];
+    outer(text.chars().next())
+        && outer(text.chars().last())
+        && text.chars().all(inner)
+        && !joined.iter().any(|j| text.contains(j))
+}
+
+/// Whether the repository and tag can be those of an image; upstream sees no tag at all where they can't.
+fn is_reference(name: &str) -> bool {
+    let (host, path) = match name.split_once('/') {
+        Some((host, path)) if host == "localhost" || host.contains(['.', ':']) => (host, path),
+        _ => ("", name),
+    };
+    let (path, tag) = match path.rsplit_once(':') {
+        Some((path, tag)) => (path, Some(tag)),
+        None => (path, None),
+    };
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let good_tag = tag.is_none_or(|t| {
+        t.len() <= 128 && t.starts_with(word) && t.chars().all(|c| word(c) || matches!(c, '.' | '-'))
+    });
+    let good_host =
+        host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']'));
+    good_tag && good_host && path.split('/').all(is_path_component)
+}
+
 /// Whether the image reference names the tag `latest`, said or implied.
 fn is_latest(image: &str) -> bool {
+    if !is_reference(image.split_once('@').map_or(image, |(name, _)| name)) {
+        return false;
+    }
     let (name, digest) = image.split_once('@').map_or((image, None), |(n, d)| (n, Some(d)));
     let last = name.rsplit('/').next().unwrap_or_default();
     match last.split_once(':') {

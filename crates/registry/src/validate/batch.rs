@@ -277,10 +277,7 @@ fn restart_policy(spec: &At<'_>, faults: &mut Faults) {
             faults.push(policy.invalid("only \"Never\" is supported when podFailurePolicy is specified"));
         }
         "OnFailure" | "Never" => {}
-        _ => {
-            faults.retain(|f| f.path != policy.path());
-            policy.known(&["OnFailure", "Never"], faults);
-        }
+        _ => policy.known(&["OnFailure", "Never"], faults),
     }
 }
 

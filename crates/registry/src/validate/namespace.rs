@@ -27,10 +27,9 @@ pub(crate) fn validate_namespace(o: &Object) -> Faults {
     let mut faults = Vec::new();
     for name in At::top(o, "spec").get("finalizers").items().map(|f| f.str()) {
         let path = FieldPath::new("spec.finalizers");
-        let before = faults.len();
         let rule = meta::names::qualified_name(name).into_iter();
         faults.extend(rule.map(|why| FieldError::invalid(&path, name, why)));
-        if faults.len() == before && !name.contains('/') && name != "kubernetes" {
+        if !name.contains('/') && name != "kubernetes" {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             faults.push(FieldError::invalid(&path, name, why));
         }

@@ -26,13 +26,12 @@ pub(crate) fn validate_endpoints(o: &Object) -> Faults {
             faults.push(subset.missing("must specify `addresses` or `notReadyAddresses`"));
         }
         for address in lists.iter().flat_map(At::items) {
-            let before = faults.len();
-            let ip = address.get("ip");
-            if !names::legacy_ip(ip.str()).is_empty() {
-                faults.push(ip.invalid("must be a valid IP address"));
-            }
-            if faults.len() == before {
-                endpoint_ip(&address.get("ip"), &mut faults);
+            let (before, ip) = (faults.len(), address.get("ip"));
+            ip.rule(names::legacy_ip, &mut faults);
+            // Found twice, in two ways, upstream.
+            match faults.len() == before {
+                true => endpoint_ip(&ip, &mut faults),
+                false => faults.push(ip.invalid("must be a valid IP address")),
             }
             address.get("hostname").optional_rule(names::dns1123_label, &mut faults);
             address.get("nodeName").optional_rule(names::dns1123_subdomain, &mut faults);
@@ -46,6 +45,9 @@ pub(crate) fn validate_endpoints(o: &Object) -> Faults {
             name.optional_rule(names::dns1123_label, &mut faults);
             port.get("port").port(&mut faults);
             port.get("protocol").one_of(&["SCTP", "TCP", "UDP"], &mut faults);
+            if port.get("appProtocol").is_set() {
+                port.get("appProtocol").rule(names::qualified_name, &mut faults);
+            }
         }
     }
     faults

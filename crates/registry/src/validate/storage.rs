@@ -187,7 +187,7 @@ fn volume_source(spec: &At<'_>, faults: &mut Faults) {
         "hostPath" => {
             volume::host_path(&at, faults);
             let policy = spec.get("persistentVolumeReclaimPolicy");
-            if policy.str() == "Recycle" && at.get("path").str().trim_matches('/').is_empty() {
+            if policy.str() == "Recycle" && at.get("path").str() == "/" {
                 faults.push(policy.forbidden("may not be 'recycle' for a hostPath mount of '/'"));
             }
         }
@@ -203,10 +203,27 @@ fn volume_source(spec: &At<'_>, faults: &mut Faults) {
         "csi" => {
             volume::driver_name(&at.get("driver"), faults);
             at.get("volumeHandle").required(faults);
+            for key in [
+                "controllerPublishSecretRef",
+                "controllerExpandSecretRef",
+                "nodePublishSecretRef",
+                "nodeStageSecretRef",
+                "nodeExpandSecretRef",
+            ] {
+                secret_reference(&at.get(key), faults);
+            }
         }
         _ => {}
     }
     faults.extend(set.map(|(_, at)| at.forbidden("may not specify more than 1 volume type")));
+}
+
+/// A secret that a driver is given.
+fn secret_reference(at: &At<'_>, faults: &mut Faults) {
+    if at.is_set() {
+        at.get("name").required_rule(names::dns1123_subdomain, faults);
+        at.get("namespace").required_rule(names::dns1123_label, faults);
+    }
 }
 
 /// A change of a PersistentVolume: what it is stays.

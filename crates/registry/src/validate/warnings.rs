@@ -3,15 +3,17 @@
 use super::at::At;
 use crate::pod::defaults::CONTAINER_LISTS;
 use meta::{FieldPath, Object};
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Labels of nodes that have other names by now: old, since, new.
-const OLD_LABELS: [(&str, &str, &str); 5] = [
+const OLD_LABELS: [(&str, &str, &str); 6] = [
     ("beta.kubernetes.io/arch", "v1.14", "kubernetes.io/arch"),
     ("beta.kubernetes.io/os", "v1.14", "kubernetes.io/os"),
     ("failure-domain.beta.kubernetes.io/region", "v1.17", "topology.kubernetes.io/region"),
     ("failure-domain.beta.kubernetes.io/zone", "v1.17", "topology.kubernetes.io/zone"),
     ("beta.kubernetes.io/instance-type", "v1.17", "node.kubernetes.io/instance-type"),
+    ("node-role.kubernetes.io/master", "", "node-role.kubernetes.io/control-plane"),
 ];
 /// Volumes that nothing mounts any more: field, and what to say.
 const OLD_VOLUMES: [(&str, &str); 9] = [
@@ -70,7 +72,7 @@ fn of_template(new: &Object, old: Option<&Object>, path: &[&str]) -> Vec<String>
 
 /// The kinds whose names upstream looks at because pods get theirs from them.
 fn names_pods(o: &Object) -> bool {
-    matches!(o.kind.as_str(), "Deployment" | "Job" | "ReplicationController")
+    matches!(o.kind.as_str(), "CronJob" | "Deployment" | "Job" | "ReplicaSet" | "ReplicationController")
 }
 
 /// What a StatefulSet is warned of beside its template.
@@ -104,26 +106,163 @@ pub(crate) fn job(new: &Object, old: Option<&Object>) -> Vec<String> {
 pub(crate) fn service(new: &Object, old: Option<&Object>) -> Vec<String> {
     let mut out = Vec::new();
     let spec = At::top(new, "spec");
-    if !spec.get("externalIPs").is_empty()
-        && old.is_none_or(|o| At::top(o, "spec").get("externalIPs").is_empty())
-    {
-        out.push(
-            "spec.externalIPs is deprecated and may no longer be implemented in some clusters".to_owned(),
-        );
+    let mut say = |text: &str| out.push(text.to_owned());
+    let (kind, external) = (spec.get("type").str(), !spec.get("externalIPs").is_empty());
+    let headless = kind == "ClusterIP" && spec.get("clusterIP").str() == "None";
+    if new.metadata.annotations.contains_key("service.kubernetes.io/topology-aware-hints") {
+        say("annotation service.kubernetes.io/topology-aware-hints is deprecated, please use \
+             service.kubernetes.io/topology-mode instead");
+    }
+    if headless {
+        if !spec.get("loadBalancerIP").is_empty() {
+            say("spec.loadBalancerIP is ignored for headless services");
+        }
+        if external {
+            say("spec.externalIPs is ignored for headless services");
+        }
+        if spec.get("sessionAffinity").str() == "ClientIP" {
+            say("spec.SessionAffinity is ignored for headless services");
+        }
+    }
+    let had = old.is_some_and(|o| !At::top(o, "spec").get("externalIPs").is_empty());
+    if external && !headless && kind != "ExternalName" && !had {
+        say("spec.externalIPs is deprecated and may no longer be implemented in some clusters");
+    }
+    if external && kind == "ExternalName" {
+        say("spec.externalIPs is ignored when spec.type is \"ExternalName\"");
+    }
+    if kind != "ExternalName" && !spec.get("externalName").is_empty() {
+        say("spec.externalName is ignored when spec.type is not \"ExternalName\"");
+    }
+    if spec.get("trafficDistribution").str() == "PreferClose" {
+        say("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"");
     }
     out
+}
+
+/// Annotations of volumes and claims that are fields by now: name, since, field.
+const OLD_VOLUME_ANNOTATIONS: [(&str, &str, &str); 2] = [
+    ("volume.beta.kubernetes.io/storage-class", "v1.8", "storageClassName"),
+    ("volume.beta.kubernetes.io/mount-options", "v1.31", "mountOptions"),
+];
+
+fn old_annotations(o: &Object, known: &[(&str, &str, &str)], out: &mut Vec<String>) {
+    for (key, since, field) in known.iter().filter(|(key, ..)| o.metadata.annotations.contains_key(*key)) {
+        let text = format!("deprecated since {since}; use {field:?} attribute instead");
+        out.push(format!("metadata.annotations[{key}]: {text}"));
+    }
+}
+
+/// Amounts of bytes that aren't whole.
+fn fractional(resources: &At<'_>, names: &[&str], lists: [&'static str; 2], out: &mut Vec<String>) {
+    for (wanted, list) in names.iter().flat_map(|name| lists.map(|list| (name, list))) {
+        for (name, at) in resources.get(list).entries().filter(|(name, _)| name == wanted) {
+            if at.quantity().is_some_and(|q| q.milli_value() % 1000 != 0) {
+                let text = format!("fractional byte value {:?} is invalid, must be an integer", at.str());
+                out.push(format!("{}[{name}]: {text}", resources.path().child(list)));
+            }
+        }
+    }
+}
+
+/// What a PersistentVolumeClaim is warned of (`pkg/api/persistentvolumeclaim/util.go`).
+pub(crate) fn claim(new: &Object, _: Option<&Object>) -> Vec<String> {
+    let mut out = Vec::new();
+    old_annotations(new, &OLD_VOLUME_ANNOTATIONS[..1], &mut out);
+    fractional(&At::top(new, "spec").get("resources"), &["storage"], ["requests", "limits"], &mut out);
+    out
+}
+
+/// What a StorageClass is warned of (`pkg/api/storage/util.go`).
+pub(crate) fn storage_class(new: &Object, _: Option<&Object>) -> Vec<String> {
+    let mut out = Vec::new();
+    for term in At::top(new, "allowedTopologies").items() {
+        for key in term.get("matchLabelExpressions").items().map(|e| e.get("key")) {
+            old_label(key.str()).into_iter().for_each(|text| say(&key, text, &mut out));
+        }
+    }
+    out
+}
+
+/// Requirements of a node selector's term on labels that have other names by now; `values` that can't be labels'.
+fn node_term(term: &At<'_>, values: bool, out: &mut Vec<String>) {
+    for expression in term.get("matchExpressions").items() {
+        let key = expression.get("key");
+        old_label(key.str()).into_iter().for_each(|t| say(&key, format!("{} is {t}", key.str()), out));
+        for value in expression.get("values").items().filter(|_| values) {
+            for why in meta::names::label_value(value.str()) {
+                say(&value, format!("{} is invalid, {why}", value.str()), out);
+            }
+        }
+    }
 }
 
 /// What a PersistentVolume is warned of (`pkg/api/persistentvolume/util.go`).
 pub(crate) fn persistent_volume(new: &Object, _: Option<&Object>) -> Vec<String> {
     let mut out = Vec::new();
-    let policy = At::top(new, "spec").get("persistentVolumeReclaimPolicy");
+    old_annotations(new, &OLD_VOLUME_ANNOTATIONS, &mut out);
+    let spec = At::top(new, "spec");
+    let policy = spec.get("persistentVolumeReclaimPolicy");
     if policy.str() == "Recycle" {
         let text = "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic \
                     provisioning.";
         say(&policy, text, &mut out);
     }
+    let terms = spec.get("nodeAffinity").get("required").get("nodeSelectorTerms");
+    terms.items().for_each(|term| node_term(&term, false, &mut out));
+    old_volumes(&spec, &mut out);
     out
+}
+
+/// Volume types that nothing mounts any more.
+fn old_volumes(holder: &At<'_>, out: &mut Vec<String>) {
+    for (key, text) in OLD_VOLUMES.iter().filter(|(key, _)| holder.get(key).is_set()) {
+        // One of them is spelt otherwise in upstream's warning.
+        let shown = if *key == "storageos" { "storageOS" } else { key };
+        out.push(format!("{}: {text}", holder.path().child(shown)));
+    }
+}
+
+/// What a CustomResourceDefinition is warned of (`apiextensions-apiserver/pkg/registry/customresourcedefinition`): formats
+/// that nothing checks, unless they were there before.
+pub(crate) fn definition(new: &Object, old: Option<&Object>) -> Vec<String> {
+    let known = old.map(unknown_formats).unwrap_or_default();
+    let unknown = unknown_formats(new);
+    unknown.iter().filter(|f| !known.contains(*f)).map(|f| format!("unrecognized format {f:?}")).collect()
+}
+
+fn unknown_formats(o: &Object) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for version in At::top(o, "spec").get("versions").items() {
+        formats_in(version.get("schema").get("openAPIV3Schema").value(), &mut found);
+    }
+    found
+}
+
+fn formats_in(schema: &Value, found: &mut BTreeSet<String>) {
+    let Value::Object(map) = schema else { return };
+    let text = |key: &str| map.get(key).and_then(Value::as_str).unwrap_or_default();
+    let (ty, format) = (text("type"), text("format"));
+    let known = match ty {
+        "" | "string" => schema::is_known_format(format),
+        "integer" => matches!(format, "int32" | "int64"),
+        "number" => matches!(format, "float" | "double"),
+        _ => false,
+    };
+    if !format.is_empty() && !known {
+        found.insert(format.to_owned());
+    }
+    for key in ["properties", "patternProperties", "definitions"] {
+        let below = map.get(key).and_then(Value::as_object).into_iter().flatten();
+        below.for_each(|(_, schema)| formats_in(schema, found));
+    }
+    for key in ["items", "additionalProperties", "additionalItems", "not"] {
+        map.get(key).into_iter().for_each(|schema| formats_in(schema, found));
+    }
+    for key in ["allOf", "anyOf", "oneOf"] {
+        let below = map.get(key).and_then(Value::as_array).into_iter().flatten();
+        below.for_each(|schema| formats_in(schema, found));
+    }
 }
 
 fn say(at: &At<'_>, text: impl std::fmt::Display, out: &mut Vec<String>) {
@@ -132,12 +271,19 @@ fn say(at: &At<'_>, text: impl std::fmt::Display, out: &mut Vec<String>) {
 
 fn old_label(key: &str) -> Option<String> {
     let (_, since, new) = OLD_LABELS.iter().find(|(old, ..)| *old == key)?;
-    Some(format!("deprecated since {since}; use {new:?} instead"))
+    let since = if since.is_empty() { String::new() } else { format!("deprecated since {since}; ") };
+    Some(format!("{since}use {new:?} instead"))
 }
 
 fn spec(spec: &At<'_>, out: &mut Vec<String>) {
     for (key, at) in spec.get("nodeSelector").entries() {
         old_label(key).into_iter().for_each(|text| say(&at, text, out));
+    }
+    let affinity = spec.get("affinity").get("nodeAffinity");
+    let required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution").get("nodeSelectorTerms");
+    required.items().for_each(|term| node_term(&term, false, out));
+    for term in affinity.get("preferredDuringSchedulingIgnoredDuringExecution").items() {
+        node_term(&term.get("preference"), true, out);
     }
     for constraint in spec.get("topologySpreadConstraints").items() {
         let key = constraint.get("topologyKey");
@@ -145,11 +291,9 @@ fn spec(spec: &At<'_>, out: &mut Vec<String>) {
         null_selector(&constraint, out);
     }
     for volume in spec.get("volumes").items() {
-        for (key, text) in OLD_VOLUMES.iter().filter(|(key, _)| volume.get(key).is_set()) {
-            // One of them is spelt otherwise in upstream's warning.
-            let shown = if *key == "storageos" { "storageOS" } else { key };
-            out.push(format!("{}: {text}", volume.path().child(shown)));
-        }
+        old_volumes(&volume, out);
+        let ephemeral = volume.get("ephemeral").get("volumeClaimTemplate").get("spec");
+        fractional(&ephemeral.get("resources"), &["storage"], ["requests", "limits"], out);
         projected(&volume, out);
     }
     repeated(&spec.get("hostAliases"), "ip", "ip", out);
@@ -233,14 +377,7 @@ fn repeated(list: &At<'_>, key: &'static str, what: &str, out: &mut Vec<String>)
 }
 
 fn container(container: &At<'_>, out: &mut Vec<String>) {
-    for list in ["limits", "requests"] {
-        for (name, at) in container.get("resources").get(list).entries() {
-            let fractional = at.quantity().is_some_and(|q| q.milli_value() % 1000 != 0);
-            if fractional && matches!(name, "memory" | "ephemeral-storage") {
-                say(&at, format!("fractional byte value {:?} is invalid, must be an integer", at.str()), out);
-            }
-        }
-    }
+    fractional(&container.get("resources"), &["memory", "ephemeral-storage"], ["limits", "requests"], out);
     let mut seen = super::at::Unique::default();
     for env in container.get("env").items() {
         let (name, value) = (env.get("name").str(), env.get("value").str());

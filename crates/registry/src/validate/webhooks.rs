@@ -1,5 +1,6 @@
 //! Webhook configurations (`pkg/apis/admissionregistration/validation/validation.go`).
 
+use super::admission_policy::match_conditions;
 use super::at::{At, Faults, Unique};
 use meta::{FieldError, Object, names};
 
@@ -21,8 +22,10 @@ pub(crate) fn validate_configuration(o: &Object) -> Faults {
 fn webhook(hook: &At<'_>, faults: &mut Faults) {
     let name = hook.get("name");
     if name.required(faults) {
-        name.rule(names::dns1123_subdomain, faults);
-        if name.str().split('.').count() < 3 {
+        let wrong = names::dns1123_subdomain(name.str());
+        if !wrong.is_empty() {
+            faults.push(name.invalid(wrong.join(",")));
+        } else if name.str().split('.').count() < 3 {
             faults.push(name.invalid("should be a domain with at least three segments separated by dots"));
         }
     }
@@ -46,34 +49,95 @@ fn webhook(hook: &At<'_>, faults: &mut Faults) {
     hook.get("objectSelector").selector(faults);
     let config = hook.get("clientConfig");
     let (url, service) = (config.get("url"), config.get("service"));
-    if url.is_set() == service.is_set() {
-        faults.push(config.missing("exactly one of url or service is required"));
+    match (url.is_set(), service.is_set()) {
+        (true, false) => address(&url, faults),
+        (false, true) => service_reference(&service, faults),
+        _ => faults.push(config.missing("exactly one of url or service is required")),
     }
-    if url.is_set() && !url.str().starts_with("https://") {
-        let why = "'https' is the only allowed URL scheme; desired format: https://host[/path]";
-        faults.push(url.invalid(why));
+    match_conditions(&hook.get("matchConditions"), faults);
+    review_versions(&hook.get("admissionReviewVersions"), faults);
+}
+
+/// Which versions of the review a webhook understands.
+fn review_versions(versions: &At<'_>, faults: &mut Faults) {
+    if versions.is_empty() {
+        return faults.push(versions.missing("must specify one of v1, v1beta1"));
     }
-    if service.is_set() {
-        let mut require = |key: &'static str, what: &str| {
-            if service.get(key).is_empty() {
-                faults.push(service.get(key).missing(format!("service {what} is required")));
-            }
-        };
-        require("name", "name");
-        require("namespace", "namespace");
-        if service.get("port").is_set() {
-            service.get("port").port(faults);
+    let mut seen = Unique::default();
+    for version in versions.items() {
+        match seen.has(version.str()) {
+            true => faults.push(version.invalid("duplicate version")),
+            false => version.rule(names::dns1035_label, faults),
         }
     }
-    let versions = hook.get("admissionReviewVersions");
-    if versions.is_empty() {
-        faults.push(versions.missing("must specify one of v1, v1beta1"));
-    } else if !versions.items().any(|v| matches!(v.str(), "v1" | "v1beta1")) {
+    if !versions.items().any(|v| matches!(v.str(), "v1" | "v1beta1")) {
         faults.push(versions.invalid("must include at least one of v1, v1beta1"));
     }
 }
 
-fn rule(rule: &At<'_>, faults: &mut Faults) {
+/// A webhook's URL (`apiserver/pkg/util/webhook/validation.go`).
+fn address(url: &At<'_>, faults: &mut Faults) {
+    let form = "; desired format: https://host[/path]";
+    let (scheme, rest) = url.str().split_once("://").unwrap_or(("", ""));
+    let mut say = |what: &str, why: String| faults.push(FieldError::invalid(&url.path(), what, why));
+    if scheme != "https" {
+        say(scheme, format!("'https' is the only allowed URL scheme{form}"));
+    }
+    let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let host = rest.split('/').next().unwrap_or_default();
+    let (user, host) = host.rsplit_once('@').unwrap_or(("", host));
+    if host.is_empty() {
+        say("", format!("host must be specified{form}"));
+    }
+    for (what, why) in [
+        (user, "user information is not permitted in the URL"),
+        (fragment, "fragments are not permitted in the URL"),
+        (query, "query parameters are not permitted in the URL"),
+    ] {
+        if !what.is_empty() {
+            say(what, why.to_owned());
+        }
+    }
+}
+
+/// The service that a webhook is reached by.
+fn service_reference(service: &At<'_>, faults: &mut Faults) {
+    // Upstream mixes up its two arguments here: a missing name is told of the namespace, and the other way round.
+    for (key, told) in [("namespace", "name"), ("name", "namespace")] {
+        if service.get(key).is_empty() {
+            faults.push(service.get(told).missing(""));
+        }
+    }
+    let port = service.get("port");
+    let wrong = names::port_number(port.int().unwrap_or(0));
+    if port.is_set() && !wrong.is_empty() {
+        faults.push(port.invalid(format!("port is not valid: {}", wrong.join(", "))));
+    }
+    let path = service.get("path");
+    let text = path.str();
+    if matches!(text, "" | "/") {
+        return;
+    }
+    if text == "//" {
+        return faults.push(path.invalid("segment[0] may not be empty"));
+    }
+    if !text.starts_with('/') {
+        faults.push(path.invalid("must start with a '/'"));
+    }
+    let steps: String = text.chars().skip(1).collect();
+    for (i, step) in steps.strip_suffix('/').unwrap_or(&steps).split('/').enumerate() {
+        if step.is_empty() {
+            faults.push(path.invalid(format!("segment[{i}] may not be empty")));
+            continue;
+        }
+        let wrong = names::dns1123_subdomain(step).into_iter();
+        faults.extend(wrong.map(|why| path.invalid(format!("segment[{i}]: {why}"))));
+    }
+}
+
+/// What a webhook or a policy is about.
+pub(super) fn rule(rule: &At<'_>, faults: &mut Faults) {
     for key in ["operations", "apiGroups", "apiVersions", "resources"] {
         let list = rule.get(key);
         if list.is_empty() {

@@ -45,7 +45,9 @@ fn labels_of(template: &At<'_>) -> BTreeMap<String, String> {
 fn selector(spec: &At<'_>, kind: &str, faults: &mut Faults) -> bool {
     let at = spec.get("selector");
     if !at.is_set() {
+        // No selector is one that nothing matches.
         faults.push(at.missing(""));
+        faults.push(spec.get("template").get("metadata").get("labels").invalid(NO_MATCH));
         return true;
     }
     let Some(parsed) = at.selector(faults) else { return false };

@@ -161,9 +161,7 @@ fn list_maps_sets_and_atomic_lists() {
     .unwrap();
     o.apply("b", false, pod(json!([{"name": "side", "image": "2"}]))).unwrap();
     o.check(
-        expect![[
-            r#"{"metadata":{"labels":{"a":"b"},"name":"x"},"spec":{"template":{"spec":{"containers":[{"args":["x"],"image":"1","name":"app","ports":[{"containerPort":80}]},{"image":"2","name":"side"}]}}}}"#
-        ]],
+        expect![[r#"{"metadata":{"labels":{"a":"b"},"name":"x"},"spec":{"selector":null,"strategy":{},"template":{"metadata":{},"spec":{"containers":[{"args":["x"],"image":"1","name":"app","ports":[{"containerPort":80}]},{"image":"2","name":"side"}]}}},"status":{}}"#]],
         expect![[r#"
             a Apply 1970-01-01T00:00:01Z {"f:metadata":{"f:labels":{"f:a":{}}},"f:spec":{"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"app\"}":{".":{},"f:args":{},"f:image":{},"f:name":{},"f:ports":{"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{".":{},"f:containerPort":{}}}}}}}}}
             b Apply 1970-01-01T00:00:02Z {"f:metadata":{"f:labels":{"f:a":{}}},"f:spec":{"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"side\"}":{".":{},"f:image":{},"f:name":{}}}}}}}"#]],

@@ -23,6 +23,36 @@ pub(super) fn is(format: &str, s: &str) -> bool {
     }
 }
 
+/// Formats that upstream knows beside those that [`is`] checks.
+const UNCHECKED: [&str; 9] =
+    ["bsonobjectid", "isbn", "isbn10", "isbn13", "creditcard", "ssn", "hexcolor", "rgbcolor", "password"];
+/// Formats that [`is`] checks, without their dashes.
+const CHECKED: [&str; 17] = [
+    "date",
+    "datetime",
+    "ipv4",
+    "ipv6",
+    "cidr",
+    "byte",
+    "uuid",
+    "uuid3",
+    "uuid4",
+    "uuid5",
+    "duration",
+    "email",
+    "hostname",
+    "uri",
+    "mac",
+    "k8sshortname",
+    "k8slongname",
+];
+
+/// Whether a format of strings is one that upstream knows (`apiextensions-apiserver/pkg/apiserver/validation/formats.go`).
+pub fn is_known_format(format: &str) -> bool {
+    let name = format.replace('-', "");
+    CHECKED.contains(&name.as_str()) || UNCHECKED.contains(&name.as_str())
+}
+
 fn is_base64(s: &str) -> bool {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.decode(s).is_ok()

@@ -19,4 +19,9 @@ pub(super) fn kind() -> Kind {
     .strategy(&STRATEGY)
 }
 
-static STRATEGY: Strategy = Strategy { default: policy, unconditional_update: false, ..PLAIN };
+static STRATEGY: Strategy = Strategy {
+    default: policy,
+    validate: crate::validate::admission_policy::validate_policy,
+    unconditional_update: false,
+    ..PLAIN
+};

@@ -17,4 +17,9 @@ pub(super) fn kind() -> Kind {
     .strategy(&STRATEGY)
 }
 
-static STRATEGY: Strategy = Strategy { default: binding, unconditional_update: false, ..PLAIN };
+static STRATEGY: Strategy = Strategy {
+    default: binding,
+    validate: crate::validate::admission_policy::validate_binding,
+    unconditional_update: false,
+    ..PLAIN
+};

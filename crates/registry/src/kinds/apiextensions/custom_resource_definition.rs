@@ -22,6 +22,7 @@ pub(super) fn kind() -> Kind {
 static STRATEGY: Strategy = Strategy {
     default,
     prepare_for_create: |o, _| note_storage_version(o),
+    warnings: crate::validate::warnings::definition,
     validate: validate_definition,
     update: Update {
         prepare: |new, _, _: &Context| note_storage_version(new),

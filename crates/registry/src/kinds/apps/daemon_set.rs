@@ -35,8 +35,8 @@ static STRATEGY: Strategy = Strategy {
     default,
     warnings: crate::validate::warnings::workload,
     prepare_for_create: |o, _| {
-        let first =
-            o.metadata.annotations.get(TEMPLATE_GENERATION).cloned().unwrap_or_else(|| "1".to_owned());
+        let given = o.metadata.annotations.get(TEMPLATE_GENERATION).and_then(|n| n.parse::<i64>().ok());
+        let first = given.unwrap_or(0).max(1).to_string();
         o.metadata.annotations.insert(TEMPLATE_GENERATION.into(), first);
     },
     validate: validate_daemon_set,
@@ -53,6 +53,8 @@ fn count_template(new: &mut Object, old: &Object, _: &Context) {
 }
 
 fn default(o: &mut Object) {
+    // Upstream keeps it apart from the annotations, and writes it among them always.
+    o.metadata.annotations.entry(TEMPLATE_GENERATION.into()).or_insert_with(|| "0".to_owned());
     let spec = part(o, "spec");
     let strategy = make(spec, "updateStrategy");
     set_zero(strategy, "type", "RollingUpdate");

@@ -45,13 +45,24 @@ fn default(o: &mut Object) {
     label_as_pods(o);
 }
 
-/// A job without labels gets those of its pods.
+/// A job without labels gets those of its pods, also those that the server gives them: upstream keeps both in one map.
 fn label_as_pods(o: &mut Object) {
     let labels = o.get(&["spec", "template", "metadata", "labels"]).and_then(Value::as_object).cloned();
     if let Some(labels) = labels.filter(|_| o.metadata.labels.is_empty()) {
         let text = |(k, v): (String, Value)| Some((k, v.as_str()?.to_owned()));
         o.metadata.labels = labels.into_iter().filter_map(text).collect();
+        if !o.metadata.labels.is_empty() && generates_selector(o) && !o.metadata.uid.is_empty() {
+            let (uid, name) = (o.metadata.uid.clone(), o.metadata.name.clone());
+            for (key, value) in [("controller-uid", uid), ("job-name", name)] {
+                o.metadata.labels.entry(key.to_owned()).or_insert_with(|| value.clone());
+                o.metadata.labels.entry(format!("batch.kubernetes.io/{key}")).or_insert(value);
+            }
+        }
     }
+}
+
+fn generates_selector(o: &Object) -> bool {
+    o.get(&["spec", "manualSelector"]) != Some(&Value::Bool(true))
 }
 
 fn spec_defaults(spec: &mut Value) {
@@ -75,7 +86,7 @@ pub(super) fn template(spec: &mut Value) {
 /// Unless the user takes care of the selector, it selects this job's pods by its UID
 /// (`pkg/registry/batch/job/strategy.go`).
 fn generate_selector(o: &mut Object) {
-    if o.get(&["spec", "manualSelector"]) == Some(&Value::Bool(true)) {
+    if !generates_selector(o) {
         return;
     }
     let (uid, name) = (o.metadata.uid.clone(), o.metadata.name.clone());

@@ -20,6 +20,7 @@ pub(super) fn kind() -> Kind {
 }
 
 static STRATEGY: Strategy = Strategy {
+    validate_name: crate::names::path_segment,
     prepare_for_create: note_requestor,
     validate: certificates::validate_signing_request,
     // Requests never change but by their parts.

@@ -1,6 +1,6 @@
 //! `nodes` (v1).
 
-use crate::fill::{at, quantities};
+use crate::fill::{at, part, quantities};
 use crate::kind::{Kind, Verbs};
 use crate::strategy::{PLAIN, STATUS_PART, Strategy, Update, WHOLE};
 use crate::table::{age, items, name, text, text_or};
@@ -66,7 +66,19 @@ fn default(o: &mut Object) {
     if let Some(capacity) = at(status, &["capacity"]).cloned() {
         crate::fill::set(status, "allocatable", capacity);
     }
-    o.body.entry("spec").or_insert_with(|| json!({}));
+    same_cidrs(part(o, "spec"));
+}
+
+/// `podCIDR` is the first of `podCIDRs` (`pkg/apis/core/v1/conversion.go`).
+fn same_cidrs(spec: &mut Value) {
+    let first = spec["podCIDRs"].as_array().and_then(|all| all.first()).and_then(Value::as_str);
+    match (first.map(str::to_owned), spec["podCIDR"].as_str().map(str::to_owned)) {
+        (Some(first), None) if !first.is_empty() => spec["podCIDR"] = first.into(),
+        (first, Some(one)) if first.as_deref() != Some(&one) && !one.is_empty() => {
+            spec["podCIDRs"] = json!([one]);
+        }
+        _ => {}
+    }
 }
 
 fn address(o: &Object, kind: &str) -> Value {

@@ -1,6 +1,6 @@
 //! `persistentvolumes` (v1).
 
-use crate::fill::{at, make, part, quantities, set, set_zero};
+use crate::fill::{at, part, quantities, set, set_zero};
 use crate::kind::Kind;
 use crate::strategy::{Context, PLAIN, STATUS_PART, Strategy, Update, WHOLE, keep_all_but_status};
 use crate::table::{age, items, name, text, text_or};
@@ -67,11 +67,6 @@ fn default(o: &mut Object) {
         set_zero(rbd, "pool", "rbd");
         set_zero(rbd, "user", "admin");
         set_zero(rbd, "keyring", "/etc/ceph/keyring");
-    }
-    if spec.get("claimRef").is_some_and(Value::is_object) {
-        let claim = make(spec, "claimRef");
-        set_zero(claim, "kind", "PersistentVolumeClaim");
-        set_zero(claim, "apiVersion", "v1");
     }
 }
 

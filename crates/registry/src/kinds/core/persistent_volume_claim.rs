@@ -3,7 +3,7 @@
 use super::persistent_volume::{access_modes, class, phase};
 use crate::fill::{part, quantities, set_zero};
 use crate::kind::Kind;
-use crate::strategy::{PLAIN, Strategy, Update, WHOLE};
+use crate::strategy::{Context, PLAIN, Strategy, Update, WHOLE};
 use crate::table::{age, items, name, text, text_or};
 use crate::validate::storage::{validate_claim, validate_claim_update};
 use jiff::Timestamp;
@@ -33,6 +33,8 @@ pub(super) fn kind() -> Kind {
 
 static STRATEGY: Strategy = Strategy {
     default,
+    prepare_for_create,
+    warnings: crate::validate::warnings::claim,
     validate: validate_claim,
     update: Update { validate: validate_claim_update, ..WHOLE },
     ..PLAIN
@@ -44,6 +46,24 @@ fn default(o: &mut Object) {
     quantities(status.get_mut("capacity"));
     let spec = part(o, "spec");
     crate::pod::defaults::claim_spec(spec);
+}
+
+/// Whether `dataSource` may name it; `dataSourceRef` may name anything.
+fn is_plain_source(source: &Value) -> bool {
+    let text = |key: &str| source[key].as_str().unwrap_or_default();
+    matches!(
+        (text("apiGroup"), text("kind")),
+        ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+    )
+}
+
+/// A new claim's `dataSource` that names something else is not taken (`EnforceDataSourceBackwardsCompatibility`).
+fn prepare_for_create(o: &mut Object, _: &Context) {
+    let Some(spec) = o.body.get_mut("spec").filter(|s| s.is_object()) else { return };
+    let unknown = spec["dataSource"].is_object() && !is_plain_source(&spec["dataSource"]);
+    if unknown && spec["dataSourceRef"].is_null() {
+        spec.as_object_mut().map(|s| s.remove("dataSource"));
+    }
     same_data_source(spec);
 }
 
@@ -53,14 +73,7 @@ fn same_data_source(spec: &mut Value) {
     match (get("dataSource"), get("dataSourceRef")) {
         (Some(source), None) => spec["dataSourceRef"] = source,
         (None, Some(reference)) if reference.get("namespace").is_none_or(Value::is_null) => {
-            let group = reference["apiGroup"].as_str().unwrap_or_default();
-            let known = matches!(
-                (group, reference["kind"].as_str().unwrap_or_default()),
-                ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
-            );
-            if known {
-                spec["dataSource"] = reference;
-            }
+            spec["dataSource"] = reference;
         }
         _ => {}
     }

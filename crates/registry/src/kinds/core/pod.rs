@@ -52,13 +52,13 @@ fn default(o: &mut Object) {
     defaults::pod_only(spec);
 }
 
-fn prepare_for_create(o: &mut Object, _: &Context) {
+fn prepare_for_create(o: &mut Object, context: &Context) {
     let spec = part(o, "spec");
     let mut status = json!({"phase": "Pending", "qosClass": qos_class(spec)});
     if spec["schedulingGates"].as_array().is_some_and(|g| !g.is_empty()) {
         status["conditions"] = json!([{
             "type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "lastProbeTime": null,
-            "lastTransitionTime": null, "message": "Scheduling is blocked due to non-empty scheduling gates",
+            "lastTransitionTime": meta::Time::new(context.now).to_string(), "message": "Scheduling is blocked due to non-empty scheduling gates",
         }]);
     }
     let labels = o.metadata.labels.clone();

@@ -16,8 +16,12 @@ pub(super) fn kind() -> Kind {
         .strategy(&STRATEGY)
 }
 
-static STRATEGY: Strategy =
-    Strategy { validate: crate::validate::policy::validate_budget, unconditional_update: false, ..PLAIN };
+static STRATEGY: Strategy = Strategy {
+    validate_name: crate::names::path_segment,
+    validate: crate::validate::policy::validate_budget,
+    unconditional_update: false,
+    ..PLAIN
+};
 
 fn row(o: &Object, now: Timestamp) -> Vec<Value> {
     let amount = |key| match o.get(&["spec", key]) {

@@ -20,6 +20,7 @@ pub(super) fn kind() -> Kind {
 }
 
 static STRATEGY: Strategy = Strategy {
+    warnings: crate::validate::warnings::storage_class,
     default: |o| {
         set_in(&mut o.body, "reclaimPolicy", "Delete");
         set_in(&mut o.body, "volumeBindingMode", "Immediate");
