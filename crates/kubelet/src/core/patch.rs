@@ -7,11 +7,21 @@ use serde_json::{Map, Value, json};
 /// Lists that the strategic merge patch merges by a key; they are replaced as a whole here.
 const MERGED: &[&str] = &["podIPs", "hostIPs"];
 
+/// Lists whose members have a state and a last state, which the API writes also where they are empty.
+const WITH_STATES: [&str; 3] = ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"];
+
+/// The status as the API writes it.
 fn object(status: &PodStatus) -> Map<String, Value> {
-    match serde_json::to_value(status) {
-        Ok(Value::Object(map)) => map,
-        _ => Map::new(),
+    let Ok(Value::Object(mut map)) = serde_json::to_value(status) else { return Map::new() };
+    for list in WITH_STATES {
+        let containers = map.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
+        for container in containers.filter_map(Value::as_object_mut) {
+            for state in ["state", "lastState"] {
+                container.entry(state).or_insert_with(|| json!({}));
+            }
+        }
     }
+    map
 }
 
 fn changed_conditions(old: Option<&Value>, new: &Value) -> Vec<Value> {
