@@ -79,15 +79,16 @@ impl World {
     /// Opens the store anew, as a new process does.
     fn start_server(&mut self) {
         for _ in 0..MAX_STARTS {
-            match testkit::server::store_on(&self.disk) {
+            let opened = testkit::server::store_on(&self.disk);
+            match opened {
+                // The power failed once more, in the midst of the start or at its last step, which may go unnoticed.
+                _ if self.disk.has_failed() => self.disk.power_cycle(),
                 Ok(store) => {
                     self.disk.fail_in(u64::MAX);
                     lock(&self.checker).reopened(&self.store, &store);
                     self.store = store;
                     return self.serve();
                 }
-                // The power failed once more, in the midst of the start.
-                Err(_) if self.disk.has_failed() => self.disk.power_cycle(),
                 Err(e) => return self.violations.push(format!("the store doesn't open: {e}")),
             }
         }

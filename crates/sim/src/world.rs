@@ -21,8 +21,9 @@ use tokio::time::sleep;
 
 /// How often the checkers look.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long things may take to settle once the world is calm.
-const SETTLE: Duration = Duration::from_secs(420);
+/// How long things may take to settle once the world is calm: a Job that fails six times waits 630 s in all before it
+/// tries once more.
+const SETTLE: Duration = Duration::from_secs(900);
 /// How long they must then stay as they are.
 const STAY: Duration = Duration::from_secs(45);
 

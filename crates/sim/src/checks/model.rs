@@ -31,6 +31,8 @@ pub(crate) struct JobFacts {
     pub(crate) name: String,
     pub(crate) cron: String,
     pub(crate) finished: bool,
+    /// Deleted, which a pod that is being made meanwhile can't know of.
+    pub(crate) gone: bool,
     /// UIDs of its pods that have succeeded at some time.
     pub(crate) succeeded: BTreeSet<String>,
 }
@@ -203,6 +205,7 @@ impl Model {
         let job = self.jobs.entry(uid.to_owned()).or_default();
         job.name = text(object, "/metadata/name").to_owned();
         job.cron = controller(object).to_owned();
+        job.gone = gone;
         job.finished = gone || has_condition(object, "Complete") || has_condition(object, "Failed");
         let suspended = object.pointer("/spec/suspend") == Some(&Value::Bool(true));
         self.wish(uid, if suspended { 0 } else { number(object, "/spec/parallelism") });

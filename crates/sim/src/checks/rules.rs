@@ -65,7 +65,7 @@ fn index_pods(model: &Model, seen: &Seen<'_>) -> Option<String> {
 
 fn done_jobs(model: &Model, seen: &Seen<'_>) -> Option<String> {
     let pod = new_pod(model, seen)?;
-    let job = model.jobs.get(&pod.owner).filter(|j| j.finished)?;
+    let job = model.jobs.get(&pod.owner).filter(|j| j.finished && !j.gone)?;
     Some(format!("the pod {} was made for the job {}, which is done", pod.name, job.name))
 }
 
