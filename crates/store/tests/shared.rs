@@ -79,6 +79,17 @@ impl Wake for Count {
     }
 }
 
+impl Count {
+    /// A writer is told before watchers are woken: waits for so many wakings, and tells how many there were.
+    fn awaited(&self, wakings: usize) -> usize {
+        let end = Instant::now() + Duration::from_secs(30);
+        while self.0.load(Ordering::SeqCst) < wakings && Instant::now() < end {
+            std::thread::yield_now();
+        }
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
 #[test]
 fn a_sleeping_watcher_is_woken_by_its_own_events_only() {
     let store = memory(Limits { history_events: 4, ..Limits::default() });
@@ -97,12 +108,12 @@ fn a_sleeping_watcher_is_woken_by_its_own_events_only() {
     assert_eq!(count.0.load(Ordering::SeqCst), 0);
     assert_eq!(watcher.progress(), store.revision());
     let committed = store.commit(put("/registry/core/pods/a/c")).unwrap();
-    assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    assert_eq!(count.awaited(1), 1);
     let Poll::Ready(Some(Ok(event))) = watcher.poll_next(&mut cx) else { panic!("an event is there") };
     assert_eq!(event.revision(), committed.revision);
     assert!(watcher.poll_next(&mut cx).is_pending());
     drop(store);
-    assert_eq!(count.0.load(Ordering::SeqCst), 2, "closing the store ends the watch");
+    assert_eq!(count.awaited(2), 2, "closing the store ends the watch");
     assert!(matches!(watcher.poll_next(&mut cx), Poll::Ready(None)));
 }
 
