@@ -52,6 +52,8 @@ impl Backoff {
             Some(e) if !expired(event, e.updated) => (e.delay * 2).min(MAX),
             _ => INITIAL,
         };
+        // Keys come and go with what they stand for.
+        self.entries.retain(|_, e| !expired(now, e.updated));
         self.entries.insert(key.to_owned(), Entry { delay, updated: now });
     }
 
@@ -112,6 +114,16 @@ mod tests {
         now = now.saturating_add(SignedDuration::from_secs(601)).unwrap();
         b.next("c", now, now);
         assert_eq!(go_duration(b.delay("c")), "10s");
+    }
+
+    #[test]
+    fn keys_that_were_quiet_are_forgotten() {
+        let mut b = Backoff::default();
+        for i in 0..3 {
+            let now = Timestamp::from_second(i * 400).unwrap();
+            b.next(&format!("c/{i}"), now, now);
+        }
+        assert_eq!(b.entries.keys().collect::<Vec<_>>(), ["c/1", "c/2"]);
     }
 
     #[test]

@@ -41,6 +41,14 @@ pub fn container_hash(c: &Container) -> String {
     format!("{:x}", text.bytes().fold(0x811c_9dc5, fnv))
 }
 
+/// What a container's crashes are counted by. A container with another image or other resources is another one: what
+/// it was before doesn't hold it back, so a restart for a resize is none for a crash (`GetBackoffKey` of
+/// `pkg/kubelet/kuberuntime`).
+pub(crate) fn crash_key(c: &Container) -> String {
+    let resources = serde_json::to_string(&c.resources).unwrap_or_default();
+    [c.name.as_str(), c.image.as_deref().unwrap_or_default(), &resources].join("/")
+}
+
 /// What to do next for `pod`, and the status to show. Call it again after each outcome, each change of the pod,
 /// and at `requeue`.
 pub fn next_ops(pod: &Pod, local: &mut Local, node: &NodeView, now: Timestamp) -> Plan {
@@ -285,7 +293,7 @@ impl Round<'_> {
         let (sandbox, ips) = (sandbox.id.clone(), sandbox.ips.clone());
         let restart_count = self.restart_count(c, latest.as_ref());
         if let Some(o) = latest.filter(|o| o.state == State::Exited) {
-            self.local.crash.next(&c.name, finished(&o), self.now);
+            self.local.crash.next(&crash_key(c), finished(&o), self.now);
         }
         self.local.starting.insert(c.name.clone());
         let container = c.name.clone();
@@ -306,9 +314,10 @@ impl Round<'_> {
 
     pub(crate) fn in_crash_backoff(&mut self, c: &Container, role: Role, latest: Option<&Observed>) -> bool {
         let Some(o) = latest.filter(|o| o.state == State::Exited) else { return false };
-        let Some(end) = self.local.crash.until(&c.name, finished(o), self.now) else { return false };
+        let key = crash_key(c);
+        let Some(end) = self.local.crash.until(&key, finished(o), self.now) else { return false };
         let full = podspec::full_name(self.pod);
-        let delay = go_duration(self.local.crash.delay(&c.name));
+        let delay = go_duration(self.local.crash.delay(&key));
         let message = format!("back-off {delay} restarting failed container={} pod={full}", c.name);
         self.local.waiting.insert(c.name.clone(), Waiting { reason: "CrashLoopBackOff".into(), message });
         if self.local.told_crash.insert(c.name.clone(), end) != Some(end) {

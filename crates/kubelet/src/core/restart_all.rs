@@ -5,7 +5,7 @@
 //! also to an agent that was killed meanwhile. A pod without containers starts from its first init container.
 
 use super::actions::{Kill, KillReason};
-use super::machine::{Round, finished};
+use super::machine::{Round, crash_key, finished};
 use super::observe::{Observed, PodObservation, State};
 use super::ops::Op;
 use super::podspec::Role;
@@ -64,8 +64,8 @@ pub(crate) fn plan(round: &mut Round<'_>) -> bool {
         observed.containers.iter().filter(own).partition(is_source);
     let turn = if first.is_empty() { last } else { first };
     for o in turn {
-        if is_source(&o) {
-            round.local.crash.next(&o.name, finished(o), round.now);
+        if let Some((c, _)) = sources.iter().find(|(_, s)| s.id == o.id) {
+            round.local.crash.next(&crash_key(c), finished(o), round.now);
         }
         if round.claim(&o.id) {
             round.plan.ops.push(Op::RemoveContainer { id: o.id.clone() });

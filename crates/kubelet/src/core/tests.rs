@@ -149,7 +149,9 @@ impl World {
             Op::Start { container, restart_count, .. } => {
                 let t = self.nanos();
                 let end = self.ends.iter().find(|e| e.0 == container).map(|e| e.1);
+                let (spec, _) = podspec::find_container(&self.pod, &container).unwrap();
                 let o = Observed {
+                    amounts: resize::amounts(&spec),
                     id: format!("{container}{restart_count}"),
                     name: container.clone(),
                     restart_count,
@@ -571,9 +573,6 @@ fn running_containers_are_adopted() {
 fn resources_change_while_a_container_runs() {
     let mut w = World::new(one(json!({"resources": {"limits": {"cpu": "1"}}})));
     w.settle("create");
-    let o = w.local.observed.container("c").cloned().unwrap();
-    w.local.observed.upsert_container(Observed { amounts: "0/1000 0/0".into(), ..o });
-    w.settle("as made");
     w.log.clear();
     let limits = json!({"cpu": "2"});
     w.pod.spec.as_mut().unwrap().containers[0].resources =
@@ -584,6 +583,50 @@ fn resources_change_while_a_container_runs() {
           Running ++++++ c=running+
           event ResizeCompleted: Pod resize completed: {"containers":[{"name":"c","resources":{"limits":{"cpu":"2"}}}],"generation":1}
           Running +++++ c=running+
+    "#]]);
+}
+
+#[test]
+fn restarts_for_resizes_are_no_crashes() {
+    let mut w = World::new(one(json!({"resizePolicy": [
+        {"resourceName": "cpu", "restartPolicy": "RestartContainer"}]})));
+    let resize = |w: &mut World, cpu: &str| {
+        let limits = serde_json::from_value(json!({"limits": {"cpu": cpu}})).unwrap();
+        w.pod.spec.as_mut().unwrap().containers[0].resources = Some(limits);
+    };
+    resize(&mut w, "1");
+    w.settle("create");
+    w.log.clear();
+    for cpu in ["2", "3"] {
+        resize(&mut w, cpu);
+        w.pass(1).settle(cpu);
+    }
+    w.exits("c", 1).settle("crash").check(expect![[r#"
+        2 @1s
+        > stop c0 2s
+          event Killing: Container c resize requires restart
+          Running ++++++ c=running+
+        > image c IfNotPresent
+          Running ++--+ c=exit(143)
+        > start c#1
+          Running ++--+ c=exit(143)
+          event ResizeCompleted: Pod resize completed: {"containers":[{"name":"c","resources":{"limits":{"cpu":"2"}}}],"generation":1}
+          Running +++++ c=running+x1 last exit(143)
+        3 @2s
+        > stop c1 2s
+          event Killing: Container c resize requires restart
+          Running ++++++ c=running+x1 last exit(143)
+        > image c IfNotPresent
+          Running ++--+ c=exit(143)x1 last exit(143)
+        > start c#2
+          Running ++--+ c=exit(143)x1 last exit(143)
+        > remove c0
+          event ResizeCompleted: Pod resize completed: {"containers":[{"name":"c","resources":{"limits":{"cpu":"3"}}}],"generation":1}
+          Running +++++ c=running+x2 last exit(143)
+        crash @2s
+          event! BackOff: Back-off restarting failed container c in pod web_n(u1)
+          Running ++--+ c=waiting(CrashLoopBackOff)x2 last exit(1)
+          wait 10.000000007s
     "#]]);
 }
 
