@@ -2,9 +2,10 @@
 //! directory of their own, `..data` points to it, and the names that containers see point through `..data`
 //! (`pkg/volume/util/atomic_writer.go`).
 
+use super::directory::{Access, give_to_group};
 use super::payload::Files;
 use crate::shell::{make_dir_now, write_file};
-use rustix::fs::{Gid, Uid};
+use rustix::fs::Uid;
 use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -12,9 +13,6 @@ use std::path::{Path, PathBuf};
 
 const DATA: &str = "..data";
 const DATA_NEW: &str = "..data_tmp";
-/// What is added to the mode of files and directories of a group's volume.
-const GROUP_FILE: u32 = 0o440;
-const GROUP_DIR: u32 = 0o2550;
 
 fn failed(path: &Path, e: io::Error) -> String {
     format!("cannot write volume {}: {e}", path.display())
@@ -23,15 +21,17 @@ fn failed(path: &Path, e: io::Error) -> String {
 /// Puts `files` into the volume `dir`, owned by group `fs_group` if there is one. `stamp` names the new directory.
 /// Returns whether anything changed.
 pub(crate) fn write(dir: &Path, files: &Files, fs_group: Option<u32>, stamp: &str) -> Result<bool, String> {
-    make_dir_now(dir, 0o777)?;
-    let _ = std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o777));
+    open_to_all(dir)?;
     let current = std::fs::read_link(dir.join(DATA)).ok();
     if current.as_ref().is_some_and(|c| same(&dir.join(c), files, fs_group)) {
         return Ok(false);
     }
     let name = format!("..{stamp}");
     let fresh = dir.join(&name);
-    fill(&fresh, files, fs_group)?;
+    fill(&fresh, files)?;
+    if let Some(group) = fs_group {
+        give_to_group(dir, group, Access::Read, false)?;
+    }
     let new = dir.join(DATA_NEW);
     let _ = std::fs::remove_file(&new);
     symlink(&name, &new).map_err(|e| failed(&new, e))?;
@@ -45,8 +45,18 @@ fn top(path: &str) -> &str {
     path.split('/').next().unwrap_or(path)
 }
 
-fn fill(fresh: &Path, files: &Files, fs_group: Option<u32>) -> Result<(), String> {
-    let group = fs_group.map(Gid::from_raw);
+/// Makes the root of a volume. The bits that it has beside the modes are its file system's or its group's.
+fn open_to_all(dir: &Path) -> Result<(), String> {
+    make_dir_now(dir, 0o777)?;
+    let mode = std::fs::metadata(dir).map_err(|e| failed(dir, e))?.permissions().mode();
+    if mode & 0o777 != 0o777 {
+        let open = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(dir, open).map_err(|e| failed(dir, e))?;
+    }
+    Ok(())
+}
+
+fn fill(fresh: &Path, files: &Files) -> Result<(), String> {
     make_dir_now(fresh, 0o755)?;
     let mut dirs = BTreeSet::from([fresh.to_owned()]);
     for (path, file) in files {
@@ -54,19 +64,13 @@ fn fill(fresh: &Path, files: &Files, fs_group: Option<u32>) -> Result<(), String
         let parent = full.parent().unwrap_or(fresh);
         make_dir_now(parent, 0o755)?;
         dirs.insert(parent.to_owned());
-        let mode = if group.is_some() { file.mode | GROUP_FILE } else { file.mode };
-        write_file(&full, &file.bytes, mode)?;
-        let owner = file.owner.filter(|_| group.is_none()).map(Uid::from_raw);
-        if group.is_some() || owner.is_some() {
-            rustix::fs::chown(&full, owner, group).map_err(|e| failed(&full, e.into()))?;
+        write_file(&full, &file.bytes, file.mode)?;
+        if let Some(owner) = file.owner.map(Uid::from_raw) {
+            rustix::fs::chown(&full, Some(owner), None).map_err(|e| failed(&full, e.into()))?;
         }
     }
     for d in dirs {
-        let mode = if group.is_some() { 0o755 | GROUP_DIR } else { 0o755 };
-        if group.is_some() {
-            rustix::fs::chown(&d, None, group).map_err(|e| failed(&d, e.into()))?;
-        }
-        std::fs::set_permissions(&d, std::fs::Permissions::from_mode(mode)).map_err(|e| failed(&d, e))?;
+        std::fs::set_permissions(&d, std::fs::Permissions::from_mode(0o755)).map_err(|e| failed(&d, e))?;
     }
     Ok(())
 }
@@ -75,7 +79,7 @@ fn fill(fresh: &Path, files: &Files, fs_group: Option<u32>) -> Result<(), String
 fn same(dir: &Path, files: &Files, fs_group: Option<u32>) -> bool {
     let equal = |(path, file): (&String, &super::payload::File)| {
         let full = dir.join(path);
-        let mode = if fs_group.is_some() { file.mode | GROUP_FILE } else { file.mode };
+        let mode = file.mode | fs_group.map_or(0, |_| Access::Read.bits(false));
         let meta = std::fs::metadata(&full).ok();
         meta.is_some_and(|m| m.permissions().mode() & 0o777 == mode)
             && std::fs::read(&full).is_ok_and(|b| b == file.bytes)
@@ -132,6 +136,7 @@ fn sweep(dir: &Path, keep: &str) {
 mod tests {
     use super::super::payload::File;
     use super::*;
+    use std::os::unix::fs::MetadataExt;
 
     fn files(list: &[(&str, &str)]) -> Files {
         let file = |text: &str| File { bytes: text.as_bytes().to_vec(), mode: 0o640, owner: None };
@@ -152,5 +157,28 @@ mod tests {
         assert_eq!(names, ["..3", "..data", "a"]);
         assert_eq!(std::fs::read_to_string(dir.join("a")).unwrap(), "3");
         assert_eq!(std::fs::metadata(dir.join("a")).unwrap().permissions().mode() & 0o777, 0o640);
+    }
+
+    #[test]
+    fn a_groups_volume_is_its_own_from_the_root_and_a_file_keeps_its_owner() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("v");
+        let mut token = files(&[("sub/token", "t")]);
+        let me = std::fs::metadata(root.path()).unwrap();
+        let (uid, gid) = if me.uid() == 0 { (1234, 5678) } else { (me.uid(), me.gid()) };
+        token.values_mut().for_each(|f| (f.mode, f.owner) = (0o600, Some(uid)));
+        let show = |path: &str| {
+            let m = std::fs::metadata(dir.join(path)).unwrap();
+            format!("{:o} {} {}", m.mode() & 0o7777, m.uid() == uid, m.gid() == gid)
+        };
+        assert!(write(&dir, &token, Some(gid), "1").unwrap());
+        let first = ["", "sub", "sub/token"].map(show);
+        assert_eq!(first[0].split_once(' ').unwrap().0, "2777");
+        assert_eq!(first[2], "640 true true");
+        assert!(first.iter().all(|s| s.ends_with("true")), "{first:?}");
+        assert!(!write(&dir, &token, Some(gid), "2").unwrap());
+        token.values_mut().for_each(|f| f.bytes = b"new".to_vec());
+        assert!(write(&dir, &token, Some(gid), "3").unwrap());
+        assert_eq!(["", "sub", "sub/token"].map(show), first);
     }
 }

@@ -1,5 +1,6 @@
 //! What a volume is made of: fetched from the API with the node's identity, or a place on the node.
 
+use super::directory::memory_size;
 use super::payload::{self, Defaults, Files};
 use super::{fs_group, place};
 use crate::core::podspec;
@@ -18,12 +19,12 @@ const TOKEN_SECONDS: i64 = 3600;
 pub(crate) enum Source {
     /// Files that the node writes; `secret` ones not to disk.
     Files { dir: PathBuf, files: Files, secret: bool },
-    /// A directory that lives as long as the pod.
-    EmptyDir { dir: PathBuf, spec: EmptyDirVolumeSource },
+    /// A directory that lives as long as the pod; in `memory`, of at most so many bytes.
+    EmptyDir { dir: PathBuf, memory: Option<i64> },
     /// A path of the node; where it is made, `open` to any user.
-    HostPath { path: String, kind: String, open: bool },
+    HostPath { path: String, kind: String, open: bool, read_only: bool },
     /// A path of the node that belongs to a volume.
-    Local { path: String },
+    Local { path: String, read_only: bool },
     /// The content of an image.
     Image { reference: String },
 }
@@ -133,7 +134,7 @@ pub(crate) async fn place_of(ctx: &Arc<Context>, pod: &Arc<Pod>, v: &Volume) -> 
         secret,
     };
     if let Some(e) = &v.empty_dir {
-        return Ok(Source::EmptyDir { dir: place(ctx, pod, "empty-dir", &v.name), spec: e.clone() });
+        return empty_dir(ctx, pod, &v.name, e);
     }
     if v.config_map.is_some() {
         return Ok(files("configmap", false));
@@ -149,13 +150,13 @@ pub(crate) async fn place_of(ctx: &Arc<Context>, pod: &Arc<Pod>, v: &Volume) -> 
     }
     if let Some(h) = &v.host_path {
         let (path, kind) = (h.path.clone(), h.type_.clone().unwrap_or_default());
-        return Ok(Source::HostPath { path, kind, open: false });
+        return Ok(Source::HostPath { path, kind, open: false, read_only: false });
     }
     if let Some(c) = &v.persistent_volume_claim {
-        return claim(ctx, pod, &c.claim_name).await;
+        return claim(ctx, pod, &c.claim_name, c.read_only == Some(true)).await;
     }
     if v.ephemeral.is_some() {
-        return claim(ctx, pod, &format!("{}-{}", podspec::name(pod), v.name)).await;
+        return claim(ctx, pod, &format!("{}-{}", podspec::name(pod), v.name), false).await;
     }
     if let Some(i) = &v.image {
         let policy = policy(i);
@@ -163,10 +164,18 @@ pub(crate) async fn place_of(ctx: &Arc<Context>, pod: &Arc<Pod>, v: &Volume) -> 
         return image(ctx, pod, &v.name, i, if policy == "Always" { "IfNotPresent" } else { policy }).await;
     }
     if v == &(Volume { name: v.name.clone(), ..Volume::default() }) {
-        let spec = EmptyDirVolumeSource::default();
-        return Ok(Source::EmptyDir { dir: place(ctx, pod, "empty-dir", &v.name), spec });
+        return empty_dir(ctx, pod, &v.name, &EmptyDirVolumeSource::default());
     }
     Err("a volume of a kind that is not supported by this node".to_owned())
+}
+
+fn empty_dir(ctx: &Context, pod: &Pod, name: &str, e: &EmptyDirVolumeSource) -> Result<Source, String> {
+    let medium = e.medium.as_deref().unwrap_or_default();
+    if medium.starts_with("HugePages") {
+        return Err(format!("emptyDir medium {medium:?} is not supported by this node"));
+    }
+    let memory = (medium == "Memory").then(|| memory_size(pod, e, ctx.around.allocatable_memory));
+    Ok(Source::EmptyDir { dir: place(ctx, pod, "empty-dir", name), memory })
 }
 
 fn policy(i: &ImageVolumeSource) -> &str {
@@ -186,16 +195,16 @@ async fn image(
     Ok(Source::Image { reference })
 }
 
-async fn claim(ctx: &Arc<Context>, pod: &Arc<Pod>, name: &str) -> Result<Source, String> {
+async fn claim(ctx: &Arc<Context>, pod: &Arc<Pod>, name: &str, read_only: bool) -> Result<Source, String> {
     let pv = ctx.objects.bound_volume(podspec::namespace(pod), name).await?;
     let spec = pv.spec.unwrap_or_default();
     if let Some(h) = spec.host_path {
         let below = std::path::Path::new(&h.path).parent();
         let open = below.is_some() && below == ctx.config.volumes_dir.as_deref();
-        return Ok(Source::HostPath { path: h.path, kind: h.type_.unwrap_or_default(), open });
+        return Ok(Source::HostPath { path: h.path, kind: h.type_.unwrap_or_default(), open, read_only });
     }
     if let Some(l) = spec.local {
-        return Ok(Source::Local { path: l.path });
+        return Ok(Source::Local { path: l.path, read_only });
     }
     let volume = pv.metadata.name.unwrap_or_default();
     Err(format!(

@@ -12,6 +12,7 @@ use crate::core::podspec;
 use crate::core::{container, dns, env};
 use crate::shell::{Context, Followed, Object, blocking, make_dir_now, now, write_file};
 use cri::{ImageSpec, Mount};
+use directory::Access;
 use fetch::Source;
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Container, Pod, Volume, VolumeMount};
@@ -126,26 +127,20 @@ fn make(source: &Source, group: Option<u32>, lazily: bool, stamp: &str) -> Resul
             make_dir_now(dir, 0o777)?;
             if *secret && !mounts::is_mount(dir) {
                 // Without the right to mount, the files stand on disk.
-                if let Err(e) = mounts::tmpfs(dir, 0) {
+                if let Err(e) = mounts::tmpfs(dir, 0, group) {
                     tracing::debug!("no tmpfs for {}: {e}", dir.display());
                 }
             }
             atomic::write(dir, files, group, stamp).map(|_| ())
         }
-        Source::EmptyDir { dir, spec } => {
-            let fresh = !dir.exists();
-            directory::empty_dir(dir, spec)?;
-            match group {
-                Some(g) => directory::give_to_group(dir, g, lazily || !fresh),
-                None => Ok(()),
-            }
-        }
-        Source::HostPath { path, kind, open } => directory::host_path(path, kind, *open),
-        Source::Local { path } => {
+        Source::EmptyDir { dir, memory } => directory::empty_dir(dir, *memory, group),
+        Source::HostPath { path, kind, open, .. } => directory::host_path(path, kind, *open),
+        Source::Local { path, read_only } => {
             if !Path::new(path).exists() {
                 return Err(format!("path {path:?} does not exist"));
             }
-            group.map_or(Ok(()), |g| directory::give_to_group(Path::new(path), g, lazily))
+            let group = group.filter(|_| !read_only);
+            group.map_or(Ok(()), |g| directory::give_to_group(Path::new(path), g, Access::Write, lazily))
         }
         Source::Image { .. } => Ok(()),
     }
@@ -231,7 +226,9 @@ async fn volume_mount(
         }
         Source::Files { dir, .. } => (dir, true),
         Source::EmptyDir { dir, .. } => (dir, false),
-        Source::HostPath { path, .. } | Source::Local { path } => (PathBuf::from(path), false),
+        Source::HostPath { path, read_only, .. } | Source::Local { path, read_only } => {
+            (PathBuf::from(path), read_only)
+        }
     };
     let sub = sub_path(m, vars)?;
     if sub.is_empty() {

@@ -14,10 +14,15 @@ pub(crate) fn is_mount(path: &Path) -> bool {
     }
 }
 
-/// Mounts a tmpfs of at most `bytes` (0: as the kernel limits it). Returns whether the kernel let us.
-pub(crate) fn tmpfs(path: &Path, bytes: i64) -> Result<(), rustix::io::Errno> {
-    let options = if bytes > 0 { format!("size={bytes}") } else { String::new() };
-    let options = std::ffi::CString::new(options).unwrap_or_default();
+/// Mounts a tmpfs that any user may write to, of at most `bytes` (0: as the kernel limits it), and gives it to a group.
+/// Returns whether the kernel let us.
+pub(crate) fn tmpfs(path: &Path, bytes: i64, group: Option<u32>) -> Result<(), rustix::io::Errno> {
+    let mut options = vec![match group {
+        Some(g) => format!("mode=3777,gid={g}"),
+        None => "mode=1777".to_owned(),
+    }];
+    options.extend((bytes > 0).then(|| format!("size={bytes}")));
+    let options = std::ffi::CString::new(options.join(",")).unwrap_or_default();
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     rustix::mount::mount("tmpfs", path, "tmpfs", flags, options.as_c_str())
 }

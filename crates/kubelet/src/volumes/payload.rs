@@ -4,7 +4,7 @@
 use crate::core::downward::{self, Surroundings};
 use crate::core::podspec;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, SecurityContext};
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
@@ -162,11 +162,16 @@ pub(crate) fn token(path: &str, token: String, file_mode: u32, owner: Option<u32
     Ok(Files::from([(checked(path)?, file)]))
 }
 
-/// The one user as whom all containers of a pod run, if there is one: who may read its tokens.
+/// The one user as whom all containers of a pod run, if there is one: who may read its tokens (`FsUserFrom` of
+/// `pkg/volume/util`).
 pub(crate) fn single_user(pod: &Pod) -> Option<u32> {
     let of_pod = podspec::spec(pod).security_context.as_ref().and_then(|s| s.run_as_user);
-    let all = podspec::init_containers(pod).iter().chain(podspec::containers(pod));
-    let mut users = all.map(|c| c.security_context.as_ref().and_then(|s| s.run_as_user).or(of_pod));
+    let own = |s: Option<&SecurityContext>| s.and_then(|s| s.run_as_user).or(of_pod);
+    let lasting = podspec::init_containers(pod).iter().chain(podspec::containers(pod));
+    let added = podspec::ephemeral_containers(pod).iter();
+    let mut users = lasting
+        .map(|c| own(c.security_context.as_ref()))
+        .chain(added.map(|c| own(c.security_context.as_ref())));
     let first = users.next()??;
     users.all(|u| u == Some(first)).then(|| u32::try_from(first).ok()).flatten()
 }
@@ -198,5 +203,26 @@ mod tests {
         assert_eq!(missing.unwrap_err(), "references non-existent config key: c");
         assert_eq!(config_map(None, "m", None, plain, false).unwrap_err(), "configmap \"m\" not found");
         assert!(config_map(None, "m", None, plain, true).unwrap().is_empty());
+    }
+    #[test]
+    fn a_token_is_the_users_as_whom_all_containers_run() {
+        let user = |pod: i64, own: &[Option<i64>], added: Option<i64>| {
+            let c = |u: &Option<i64>| json!({"name": "c", "securityContext": {"runAsUser": u}});
+            let added: Vec<_> = added.iter().map(|u| c(&Some(*u))).collect();
+            let of_pod = json!({"runAsUser": (pod > 0).then_some(pod)});
+            let all: Vec<_> = own.iter().map(c).collect();
+            single_user(
+                &serde_json::from_value(json!({"spec": {"containers": all,
+                "ephemeralContainers": added, "securityContext": of_pod}}))
+                .unwrap(),
+            )
+        };
+        assert_eq!(user(0, &[None], None), None);
+        assert_eq!(user(0, &[Some(7), None], None), None);
+        assert_eq!(user(0, &[Some(7), Some(7)], None), Some(7));
+        assert_eq!(user(7, &[None, Some(7)], None), Some(7));
+        assert_eq!(user(7, &[None, Some(8)], None), None);
+        assert_eq!(user(7, &[None], Some(8)), None);
+        assert_eq!(user(0, &[Some(0)], None), Some(0));
     }
 }
