@@ -251,5 +251,13 @@ pub(crate) fn metrics(ctx: &Context) -> Answer {
         ("kubelet_node_name", "gauge", "[ALPHA] The node's name. The count is always 1."),
         vec![line],
     );
+    let line = |((part, code, reason), n): ((&str, i32, String), u64)| {
+        let code = code.to_string();
+        let pairs = [("container_type", part), ("exit_code", code.as_str()), ("reason", &reason)];
+        format!("{} {n}", labels(&pairs))
+    };
+    let help = "[ALPHA] Cumulative number of container terminations.";
+    let lines = ctx.endings.all().into_iter().map(line).collect();
+    family(&mut out, ("kubelet_terminated_containers_total", "counter", help), lines);
     answer(200, TEXT, out)
 }

@@ -1,6 +1,7 @@
 //! What every part of the shell shares: the settings, the two doors (API and runtime), and who runs what.
 
 use super::config::Config;
+use super::endings::Endings;
 use super::objects::Objects;
 use super::probe_counts::ProbeCounts;
 use super::pulled::Pulled;
@@ -54,6 +55,8 @@ pub(crate) struct Context {
     pub pulled: Pulled,
     /// How the pods' probes went.
     pub probes: ProbeCounts,
+    /// How containers ended, for `/metrics`.
+    pub endings: Endings,
     /// The node as the API has it.
     pub node: watch::Sender<Arc<Node>>,
     /// Whether the node is short of memory.
@@ -104,6 +107,7 @@ impl Context {
             teller,
             watched,
             probes: ProbeCounts::default(),
+            endings: Endings::default(),
             node,
             memory_pressure: AtomicBool::new(false),
             disk_pressure: AtomicBool::new(false),

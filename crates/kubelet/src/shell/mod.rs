@@ -5,6 +5,7 @@ mod agent;
 mod config;
 mod context;
 mod disk;
+mod endings;
 mod execute;
 pub(crate) mod garbage;
 mod handler;

@@ -394,6 +394,7 @@ impl Worker {
             if *h.observed != self.local.observed {
                 h.observed = Arc::new(self.local.observed.clone());
             }
+            self.ctx.endings.count(h.pod.status.as_ref(), status);
             if h.pod.status.as_ref() != Some(status) || !Arc::ptr_eq(&h.pod, &self.pod) {
                 h.pod = self.current();
             }
