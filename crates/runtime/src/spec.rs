@@ -36,7 +36,7 @@ pub(crate) struct ProcessSpec {
     pub seccomp: Vec<u64>,
     /// `oom_score_adj`; always set, because the keeper's own is not for containers.
     pub oom_score_adj: i32,
-    /// cgroup.procs files to enter.
+    /// The files through which the process enters its control groups.
     pub cgroup_procs: Vec<PathBuf>,
 }
 

@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// What a `clone3` gave the caller.
 #[derive(Debug)]
@@ -19,8 +19,11 @@ pub(crate) enum Forked {
     },
 }
 
-/// Forks with namespace flags. Only for single-threaded processes, where the child may go on running Rust.
-pub(crate) fn fork_with(flags: u64) -> io::Result<Forked> {
+/// Forks with namespace flags, into the v2 control group that a descriptor of its directory tells. Only for
+/// single-threaded processes, where the child may go on running Rust.
+pub(crate) fn fork_with(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Forked> {
+    /// `linux/sched.h`; the libc crate's is an `int`, too small to hold it.
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     #[repr(C)]
     #[derive(Default)]
     struct CloneArgs {
@@ -29,10 +32,16 @@ pub(crate) fn fork_with(flags: u64) -> io::Result<Forked> {
         child_tid: u64,
         parent_tid: u64,
         exit_signal: u64,
-        rest: [u64; 6],
+        rest: [u64; 5],
+        cgroup: u64,
     }
-    let args = CloneArgs { flags, exit_signal: libc::SIGCHLD as u64, ..Default::default() };
-    // SAFETY: `args` outlives the call and has the size that is passed; no CLONE_VM, so the child owns its memory.
+    let mut args = CloneArgs { flags, exit_signal: libc::SIGCHLD as u64, ..Default::default() };
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: `args` and the descriptor outlive the call; the size is that of `args`; no CLONE_VM, so the child owns its
+    // memory.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
     match pid {
         -1 => Err(io::Error::last_os_error()),

@@ -103,7 +103,7 @@ mod tests {
         group.restrict_devices(&DeviceRules::restricted()).expect("a program that the kernel accepts");
         let script =
             "head -c 1 /dev/zero >/dev/null || exit 1; head -c 1 /dev/kmsg >/dev/null 2>&1 && exit 2; exit 0";
-        let procs = group.procs_files().remove(0);
+        let procs = group.entrances().remove(0);
         let enter = format!("echo 0 > {}; {script}", procs.display());
         let status = std::process::Command::new("sh").args(["-c", &enter]).status().expect("a shell");
         group.remove().expect("removed");

@@ -100,9 +100,16 @@ impl Group {
         self.places.iter().filter(|place| place.directory.is_dir())
     }
 
-    /// The files to write a process id to.
-    pub(crate) fn procs_files(&self) -> Vec<PathBuf> {
-        self.made().map(|place| place.directory.join("cgroup.procs")).collect()
+    /// The files through which a process of one thread enters by itself. In v1 that is `tasks`: the kernel then
+    /// needn't keep every fork of the machine out meanwhile, for which it waits 10 ms and more after a quiet time.
+    pub(crate) fn entrances(&self) -> Vec<PathBuf> {
+        let file = if self.unified() { "cgroup.procs" } else { "tasks" };
+        self.made().map(|place| place.directory.join(file)).collect()
+    }
+
+    /// Where a process can be born into the group: v2's only directory.
+    pub(crate) fn birthplace(&self) -> Option<PathBuf> {
+        self.made().next().filter(|_| self.unified()).map(|place| place.directory.clone())
     }
 
     /// The directories by the names that containers look for below /sys/fs/cgroup.

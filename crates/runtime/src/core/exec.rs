@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,17 +69,24 @@ impl Core {
         spec.args.clone_from(&request.command);
         spec.tty = request.tty;
         spec.seccomp = process::seccomp_program(&record.config)?;
-        spec.cgroup_procs = self.group(&record).procs_files();
+        let group = self.group(&record);
+        spec.cgroup_procs = group.entrances();
         if request.tty && !spec.env.iter().any(|e| e.starts_with("TERM=")) {
             spec.env.push("TERM=xterm".to_owned());
         }
         let spec = ChildSpec::Exec(Box::new(ExecSpec { process: spec, namespaces: NAMESPACES }));
         let spec = send_spec(&spec).map_err(doing)?;
         let streams = Streams::open(request.stdin, request.tty).map_err(doing)?;
-        self.spawn_exec(&spec, streams, &target)
+        self.spawn_exec(&spec, streams, &target, group.birthplace())
     }
 
-    fn spawn_exec(&self, spec: &OwnedFd, streams: Streams, target: &Arc<OwnedFd>) -> CallResult<Running> {
+    fn spawn_exec(
+        &self,
+        spec: &OwnedFd,
+        streams: Streams,
+        target: &Arc<OwnedFd>,
+        cgroup: Option<PathBuf>,
+    ) -> CallResult<Running> {
         let (ours, theirs) = control_pair().map_err(|e| failed("failed to exec in container", e))?;
         let mut fds: Vec<BorrowedFd<'_>> = vec![spec.as_fd(), theirs.as_fd()];
         fds.extend(streams.child.iter().map(AsFd::as_fd));
@@ -86,8 +94,7 @@ impl Core {
         let id = format!("exec-{}", new_id()?);
         let (sender, exit) = oneshot::channel();
         lock(&self.execs).insert(id.clone(), sender);
-        let spawn =
-            Spawn { id: id.clone(), exit_file: None, flags: 0, join_pid_namespace: true, held: Vec::new() };
+        let spawn = Spawn { id: id.clone(), join_pid_namespace: true, cgroup, ..Spawn::default() };
         let spawned = self.keeper.spawn(spawn, &fds);
         let Streams { child, ours: mut ends } = streams;
         drop((theirs, child));

@@ -8,6 +8,7 @@ mod container;
 mod events;
 mod exec;
 mod exit;
+mod group;
 mod process;
 mod purge;
 mod sandbox;

@@ -160,13 +160,8 @@ impl Core {
         let (ours, theirs) = crate::keeper::control_pair().map_err(doing)?;
         let streams = [null().map_err(doing)?, null().map_err(doing)?, null().map_err(doing)?];
         let fds = [spec.as_fd(), theirs.as_fd(), streams[0].as_fd(), streams[1].as_fd(), streams[2].as_fd()];
-        let spawn = Spawn {
-            id: format!("pod-{}", record.id),
-            exit_file: None,
-            flags: libc::CLONE_NEWPID as u64,
-            join_pid_namespace: false,
-            held: Vec::new(),
-        };
+        let spawn =
+            Spawn { id: format!("pod-{}", record.id), flags: libc::CLONE_NEWPID as u64, ..Spawn::default() };
         let pid = self.keeper.spawn(spawn, &fds).map_err(|e| failed("starting the pod's init", e))?;
         drop(theirs);
         crate::keeper::wait_for_report(&ours).map_err(|e| failed("starting the pod's init", e))?;

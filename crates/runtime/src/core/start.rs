@@ -6,22 +6,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cri::{CriError, LinuxContainerResources, Mount, MountPropagation, NamespaceMode, NamespaceOption};
+use cri::{CriError, Mount, MountPropagation, NamespaceMode, NamespaceOption};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::{CallResult, Container, Core, events, failed, lock, process, sandbox};
-use crate::cgroup::DeviceRules;
 use crate::clock;
 use crate::init::START_FAILED;
 use crate::keeper::{Spawn, Started, control_pair, send_spec, wait_until_started};
 use crate::logs::{ContainerIo, Ends, Log};
 use crate::spec::{ChildSpec, ContainerSpec, DeviceSpec, MountSpec, Propagation};
 use crate::state::{ContainerRecord, Phase, SandboxRecord, start_ticks};
-
-/// Processes and threads that a container may have unless its node agent says otherwise (CRI-O's `pids_limit` as
-/// OpenShift sets it). Upstream's kubelet sets no limit, and one fork bomb takes the whole node's process ids.
-const PIDS_LIMIT: u32 = 4096;
 
 /// The child's side of its standard streams, and ours.
 pub(super) struct Streams {
@@ -127,90 +122,12 @@ impl Core {
         Ok((io, pidfd))
     }
 
-    fn make_group(&self, record: &ContainerRecord) -> CallResult<()> {
-        let security = process::security(&record.config);
-        let group = self.group(record);
-        let cpuset = !record.resources.cpuset_cpus.is_empty() || !record.resources.cpuset_mems.is_empty();
-        group.create(cpuset).map_err(|e| failed("making the container's control groups", e))?;
-        // A pod must have more before its container, and can have less only after it: the kernel refuses the other order.
-        let early = self.limit_pod(record);
-        group.limit(&record.resources).map_err(|e| failed("setting the container's limits", e))?;
-        if early.is_err()
-            && let Err(error) = self.limit_pod(record)
-        {
-            // Another container has more still; the next one to start or to be changed tries again.
-            tracing::warn!(%error, container = record.id, "the pod's limits are not changed yet");
-        }
-        self.weigh(record);
-        if !record.resources.unified.contains_key("pids.max") {
-            group.limit_pids(PIDS_LIMIT).map_err(|e| failed("limiting the container's processes", e))?;
-        }
-        let rules = if security.privileged { DeviceRules::everything() } else { self.device_rules(record)? };
-        // Inside another container, the outer one may forbid to change device rules; its own then hold.
-        if let Err(error) = group.restrict_devices(&rules) {
-            tracing::warn!(%error, container = record.id, "device rules not set");
-        }
-        Ok(())
-    }
-
-    /// What a pod may use as a whole holds for the group of all its containers (`pkg/kubelet/cm/pod_container_manager_linux.go`).
-    fn limit_pod(&self, record: &ContainerRecord) -> CallResult<()> {
-        let linux = self.sandbox(&record.sandbox)?.record().config.linux.unwrap_or_default();
-        let whole = LinuxContainerResources { cpu_shares: 0, ..linux.resources.unwrap_or_default() };
-        if whole.cpu_quota == 0 && whole.memory_limit_in_bytes == 0 && whole.hugepage_limits.is_empty() {
-            return Ok(());
-        }
-        let limited = self.cgroups.group(&linux.cgroup_parent).limit(&whole);
-        limited.map_err(|e| failed("setting the pod's limits", e))
-    }
-
-    /// A pod weighs what its containers ask for together, and a class of pods what its pods do
-    /// (`pkg/kubelet/cm/qos_container_manager_linux.go`): without that a pod that asks for nothing would get as much as
-    /// one that asks for much.
-    fn weigh(&self, record: &ContainerRecord) {
-        const LEAST: i64 = 2;
-        const MOST: i64 = 262_144;
-        let Some((pod, _)) = record.cgroup.rsplit_once('/') else { return };
-        let class = pod
-            .rsplit_once('/')
-            .map(|(class, _)| class)
-            .filter(|c| c.ends_with("burstable") || c.ends_with("besteffort"));
-        let (mut own, mut together) = (None, 0);
-        for sandbox in lock(&self.sandboxes).values() {
-            let Some(linux) = sandbox.record().config.linux else { continue };
-            let shares = linux.resources.map_or(0, |r| r.cpu_shares);
-            if linux.cgroup_parent == pod {
-                own = Some(shares).filter(|s| *s > 0);
-            }
-            if class.is_some_and(|c| linux.cgroup_parent.rsplit_once('/').is_some_and(|(p, _)| p == c)) {
-                together += shares;
-            }
-        }
-        let Some(own) = own else { return };
-        let mut wanted = vec![(pod, own)];
-        wanted.extend(class.map(|c| (c, if c.ends_with("besteffort") { LEAST } else { together })));
-        for (path, shares) in wanted {
-            if let Err(error) = self.cgroups.group(path).share(shares.clamp(LEAST, MOST)) {
-                tracing::warn!(%error, path, "control group not weighed");
-            }
-        }
-    }
-
-    fn device_rules(&self, record: &ContainerRecord) -> CallResult<DeviceRules> {
-        let mut rules = DeviceRules::restricted();
-        for device in &record.config.devices {
-            let allowed = rules.allow(device.host_path.as_ref(), &device.permissions);
-            allowed.map_err(|e| failed(format!("giving the container device {:?}", device.host_path), e))?;
-        }
-        Ok(rules)
-    }
-
     fn container_spec(&self, record: &ContainerRecord, sandbox: &SandboxRecord) -> CallResult<ContainerSpec> {
         let security = process::security(&record.config);
         let group = self.group(record);
         let mut spec = record.process.clone();
         spec.seccomp = process::seccomp_program(&record.config)?;
-        spec.cgroup_procs = group.procs_files();
+        spec.cgroup_procs = group.entrances();
         let options =
             security.namespace_options.clone().unwrap_or_else(|| sandbox::namespace_options(&sandbox.config));
         let layer = self.places.layer(&record.id);
@@ -306,6 +223,7 @@ impl Core {
             id: record.id.clone(),
             exit_file: Some(self.places.exit_file(&record.id)),
             flags,
+            cgroup: self.group(record).birthplace(),
             join_pid_namespace: namespace.is_some(),
             held: held.iter().map(|(name, _)| name.clone()).collect(),
         };

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use rustix::fs::{Gid as FileGid, Mode, Uid as FileUid};
 use rustix::process::{Gid, Uid};
@@ -23,9 +24,18 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// Enters every cgroup that the spec names.
 pub(crate) fn enter_cgroups(spec: &ProcessSpec) -> Result<(), Failure> {
     for path in &spec.cgroup_procs {
+        if path.ends_with("cgroup.procs") && lists_us(path) {
+            continue;
+        }
         fs::write(path, "0").doing(|| format!("entering cgroup {}", path.display()))?;
     }
     Ok(())
+}
+
+/// Whether we were born in that v2 group.
+fn lists_us(procs: &Path) -> bool {
+    let us = std::process::id().to_string();
+    fs::read_to_string(procs).is_ok_and(|listed| listed.lines().any(|pid| pid == us))
 }
 
 /// Sets `oom_score_adj`; without CAP_SYS_RESOURCE a lower one than ours is refused, and we carry on.

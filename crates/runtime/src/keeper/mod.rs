@@ -39,7 +39,7 @@ pub(crate) enum Request {
 }
 
 /// One process to fork.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Spawn {
     /// The container's id, or any other word that is unique among living children.
     pub id: String,
@@ -47,6 +47,9 @@ pub(crate) struct Spawn {
     pub exit_file: Option<PathBuf>,
     /// Flags for `clone3`.
     pub flags: u64,
+    /// The v2 control group to be born in, where that is possible: the child looks whether it was.
+    #[serde(default)]
+    pub cgroup: Option<PathBuf>,
     /// Whether a pid namespace to be born in follows the standard descriptors.
     pub join_pid_namespace: bool,
     /// Names of the descriptors to hold.

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{WaitOptions, WaitStatus};
 
 use super::wire::{ExitRecord, receive, retry, send};
@@ -170,8 +171,8 @@ impl Keeper {
         let held = fds.split_off(STANDARD_FDS + extra);
         // Stays among the child's descriptors: a pidfd leads to the other namespaces too.
         let forked = match fds.get(STANDARD_FDS) {
-            None => sys::fork_with(spawn.flags)?,
-            Some(namespace) => fork_into(namespace, spawn.flags)?,
+            None => fork_in_group(spawn.flags, spawn.cgroup.as_deref())?,
+            Some(namespace) => fork_into(namespace, spawn.flags, spawn.cgroup.as_deref())?,
         };
         let Forked::Parent { pid } = forked else {
             drop(held);
@@ -207,18 +208,76 @@ impl Keeper {
 }
 
 /// Forks with the child inside an existing pid namespace.
-fn fork_into(namespace: &OwnedFd, flags: u64) -> io::Result<Forked> {
+fn fork_into(namespace: &OwnedFd, flags: u64, cgroup: Option<&Path>) -> io::Result<Forked> {
     let own = fs::File::open("/proc/self/ns/pid")?;
     sys::setns(namespace, libc::CLONE_NEWPID)?;
-    let forked = sys::fork_with(flags);
+    let forked = fork_in_group(flags, cgroup);
     if !matches!(forked, Ok(Forked::Child)) {
         sys::setns(&own, libc::CLONE_NEWPID)?;
     }
     forked
 }
 
-fn write_exit(path: &std::path::Path, record: ExitRecord) -> io::Result<()> {
+/// Forks with the child inside a v2 control group. To enter one later makes the kernel keep every fork of the machine
+/// out meanwhile, for which it waits 10 ms and more after a quiet time. Where it refuses, the child enters by itself.
+fn fork_in_group(flags: u64, cgroup: Option<&Path>) -> io::Result<Forked> {
+    let open = |path: &Path| {
+        rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    };
+    match cgroup.and_then(|path| open(path).ok()) {
+        None => sys::fork_with(flags, None),
+        Some(group) => match sys::fork_with(flags, Some(group.as_fd())) {
+            Err(_) => sys::fork_with(flags, None),
+            forked => forked,
+        },
+    }
+}
+
+fn write_exit(path: &Path, record: ExitRecord) -> io::Result<()> {
     let partial = path.with_extension("partial");
     fs::write(&partial, serde_json::to_vec(&record)?)?;
     fs::rename(&partial, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgroup::Cgroups;
+
+    /// On machines with a cgroup2 mount: the child is in its group without having entered it.
+    #[test]
+    fn a_child_is_born_in_its_group() {
+        let Some(root) = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].into_iter().find(|root| {
+            Path::new(root).join("cgroup.controllers").exists() && rustix::process::geteuid().is_root()
+        }) else {
+            return;
+        };
+        let group = Cgroups::V2(root.into()).group(&format!("ironclad-birth-{}", std::process::id()));
+        group.create(false).expect("a group");
+        let (until, done) = rustix::pipe::pipe().expect("a pipe");
+        let forked = fork_in_group(0, group.birthplace().as_deref()).expect("a child");
+        let Forked::Parent { pid } = forked else {
+            // A copy of one thread of many: nothing here may allocate.
+            drop(done);
+            let _ = rustix::io::read(&until, &mut [0; 1]);
+            sys::exit_now(0)
+        };
+        let born = group.pids();
+        drop(done);
+        let _ = rustix::process::waitpid(rustix::process::Pid::from_raw(pid), WaitOptions::empty());
+        group.remove().expect("removed");
+        assert_eq!(born, [pid]);
+    }
+
+    #[test]
+    fn a_group_that_is_not_there_is_left_to_the_child() {
+        match fork_in_group(0, Some(Path::new("/nowhere"))).expect("a child") {
+            Forked::Child => sys::exit_now(0),
+            Forked::Parent { pid } => {
+                let ended =
+                    rustix::process::waitpid(rustix::process::Pid::from_raw(pid), WaitOptions::empty());
+                assert!(ended.expect("a child of ours").is_some());
+            }
+        }
+    }
 }
