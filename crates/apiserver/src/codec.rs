@@ -48,6 +48,12 @@ pub(crate) fn object_bytes(object: &Object) -> Result<(Vec<u8>, usize), Status> 
     Ok((out, splice))
 }
 
+/// How many bytes of an object that [`object_bytes`] wrote come before its metadata.
+pub(crate) fn name_length(object: &[u8]) -> usize {
+    const METADATA: &[u8] = b"\"metadata\":";
+    object.windows(METADATA.len()).position(|w| w == METADATA).unwrap_or(0)
+}
+
 fn write(out: &mut Vec<u8>, value: &impl Serialize) -> Result<(), Status> {
     serde_json::to_writer(&mut *out, value).map_err(Status::internal)
 }

@@ -85,7 +85,7 @@ impl ListBody {
         if !plain || self.pretty.is_some() || items.iter().any(|e| served.is_outdated(e.revision)) {
             return None;
         }
-        let bytes: usize = items.iter().map(|e| e.bytes.len()).sum();
+        let bytes: usize = items.iter().map(|e| self.render.item_size(&e.bytes)).sum();
         let commas = (items.len() + usize::from(self.comma)).saturating_sub(1);
         let ends = self.head.as_ref().map_or(0, Vec::len) + self.tail.map_or(0, <[u8]>::len);
         Some((self.ready.len() + bytes + commas + ends) as u64)

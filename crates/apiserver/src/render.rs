@@ -51,19 +51,48 @@ impl Render {
             Shape::Table(version) => append(out, &self.row(entry, version)?),
             Shape::Partial(version) => codec::partial(entry, version, out),
             _ if self.served.is_served_as_stored(entry.revision) => {
-                out.extend_from_slice(&entry.bytes);
+                self.append_unnamed(&entry.bytes, out);
                 Ok(())
             }
             _ => {
-                out.extend_from_slice(&codec::served_bytes(&self.served, entry)?);
+                self.append_unnamed(&codec::served_bytes(&self.served, entry)?, out);
                 Ok(())
             }
         }
     }
 
+    /// The bytes of an object that its list names already: an item of a built-in kind has neither `kind` nor
+    /// `apiVersion`, one of a custom kind has both (`k8s.io/apiserver/pkg/endpoints/handlers/response.go`).
+    fn append_unnamed(&self, object: &[u8], out: &mut Vec<u8>) {
+        match self.name_length(object) {
+            0 => out.extend_from_slice(object),
+            named => {
+                out.push(b'{');
+                out.extend_from_slice(&object[named..]);
+            }
+        }
+    }
+
+    /// How many bytes of an object, the opening bracket among them, come before the first that stays in a list.
+    fn name_length(&self, object: &[u8]) -> usize {
+        if self.served.custom.is_some() { 0 } else { codec::name_length(object) }
+    }
+
+    /// The size of an object in a list.
+    pub(crate) fn item_size(&self, object: &[u8]) -> usize {
+        object.len() - self.name_length(object).saturating_sub(1)
+    }
+
     /// Appends what stands for `entry` alone, in an answer or an event: an object or a table of one row.
     pub(crate) fn single(&self, entry: &Entry, headings: bool, out: &mut Vec<u8>) -> Result<(), Status> {
-        let Shape::Table(version) = self.shape else { return self.item(entry, out) };
+        let version = match self.shape {
+            Shape::Table(version) => version,
+            Shape::Partial(version) => return codec::partial(entry, version, out),
+            Shape::Whole | Shape::Discovery(_) => {
+                out.extend_from_slice(&codec::served_bytes(&self.served, entry)?);
+                return Ok(());
+            }
+        };
         let columns = if headings { self.columns() } else { Value::Array(Vec::new()) };
         let meta = json!({"resourceVersion": entry.revision.to_string()});
         let table = json!({"kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": meta,

@@ -149,6 +149,9 @@ fn lists_are_paged_and_selected() {
 fn shapes() {
     let w = World::new();
     create(&w, "a", "");
+    w.check(&format!("GET {CM}"), expect![[r#"
+        200
+        {"apiVersion":"v1","items":[{"metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"+1","uid":"UID"}}],"kind":"ConfigMapList","metadata":{"resourceVersion":"+1"}}"#]]);
     let table = "Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
     w.check(&format!("GET {CM}\n{table}"), expect![[r#"
         200
