@@ -81,7 +81,11 @@ Content-Type: application/json-patch+json
     let spec = serde_json::json!({"color": "red", "doors": 2});
     assert_eq!(w.ok(&format!("GET {CARS}/a"))["spec"], spec);
     let listed = &w.ok(&format!("GET {CARS}"))["items"][0];
-    assert_eq!((&listed["kind"], &listed["spec"]), (&"Car".into(), &spec), "items of custom kinds have names");
+    assert_eq!(
+        (&listed["kind"], &listed["spec"]),
+        (&"Car".into(), &spec),
+        "items of custom kinds have names"
+    );
     let v = w.ok(&format!(
         "PATCH {CRDS}/cars.example.com/status\nContent-Type: application/json-patch+json\n\n\
          [{{\"op\":\"add\",\"path\":\"/status/conditions/-\",\"value\":{{\"type\":\"Mine\",\"status\":\"True\"}}}}]"

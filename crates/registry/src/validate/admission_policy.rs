@@ -9,31 +9,6 @@ use meta::{FieldError, Object, names};
 const CONDITIONS_MAX: usize = 64;
 /// Most audit annotations of a policy.
 const AUDIT_ANNOTATIONS_MAX: usize = 20;
-/// Words that can't be names in CEL (`apiserver/pkg/cel/identifiers`).
-const CEL_WORDS: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
-
 /// A text that must not be blank.
 fn expression(at: &At<'_>, why: &str, faults: &mut Faults) {
     if at.str().trim().is_empty() {
@@ -109,7 +84,7 @@ fn variables(list: &At<'_>, faults: &mut Faults) {
             faults.push(name.missing("name is not specified"));
         } else if !name.str().chars().all(word)
             || name.str().starts_with(|c: char| c.is_ascii_digit())
-            || CEL_WORDS.contains(&name.str())
+            || schema::cel::RESERVED.contains(&name.str())
         {
             faults.push(name.invalid("must be a valid CEL identifier"));
         }

@@ -68,33 +68,9 @@ fn scalar(value: &Value) -> Cel {
     }
 }
 
-/// Words that no field can be called by in a rule.
-const KEYWORDS: [&str; 20] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-];
-
 /// A field's name as rules write it.
 fn escape(name: &str) -> String {
-    if KEYWORDS.contains(&name) || name == "while" {
+    if super::RESERVED.contains(&name) {
         return format!("__{name}__");
     }
     if !name.contains(['.', '-', '/']) && !name.contains("__") {
