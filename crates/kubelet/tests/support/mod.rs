@@ -19,6 +19,8 @@ struct State {
     revision: u64,
     objects: BTreeMap<String, Value>,
     watchers: Vec<Watcher>,
+    /// Every event so far by its revision, for watches that begin after it.
+    events: Vec<(u64, String, Bytes)>,
     down: bool,
     writes: Vec<String>,
 }
@@ -103,6 +105,16 @@ impl State {
         self.watchers.retain(|(c, s)| {
             !covers(c, &collection) || s.unbounded_send(Ok(Frame::data(line.clone()))).is_ok()
         });
+        self.events.push((self.revision, collection, line));
+    }
+
+    fn watch(&mut self, wanted: String, since: u64) -> Body {
+        let (sender, receiver) = mpsc::unbounded();
+        for (_, _, line) in self.events.iter().filter(|(r, c, _)| *r > since && covers(&wanted, c)) {
+            let _ = sender.unbounded_send(Ok(Frame::data(line.clone())));
+        }
+        self.watchers.push((wanted, sender));
+        StreamBody::new(receiver.boxed()).boxed_unsync()
     }
 
     fn write(
@@ -220,10 +232,9 @@ impl FakeApi {
             };
         }
         if query.contains("watch=true") {
-            let (sender, receiver) = mpsc::unbounded();
-            s.watchers.push((collection, sender));
-            let body: Body = StreamBody::new(receiver.boxed()).boxed_unsync();
-            return Ok(http::Response::new(body));
+            let since = query.split('&').find_map(|p| p.strip_prefix("resourceVersion="));
+            let since = since.and_then(|r| r.parse().ok()).unwrap_or(s.revision);
+            return Ok(http::Response::new(s.watch(collection, since)));
         }
         let seen = |k: &str| covers(&collection, k.rsplit_once('/').unwrap().0);
         let items: Vec<_> = s.objects.iter().filter(|(k, _)| seen(k)).map(|(_, v)| v.clone()).collect();
