@@ -7,10 +7,7 @@ const MAX_NESTING: usize = 10_000;
 /// The first fault; none where the text is JSON.
 pub fn find(text: &[u8]) -> Option<String> {
     let mut scan = Scan { text, at: 0 };
-    match scan.document() {
-        Ok(()) => None,
-        Err(why) => Some(why),
-    }
+    scan.document().err()
 }
 
 struct Scan<'a> {

@@ -27,7 +27,7 @@ impl Peers {
     pub fn of<'a>(nodes: impl Iterator<Item = &'a Node> + Clone, me: &str) -> Self {
         let own = nodes.clone().find(|n| n.name() == me);
         let machine = own.and_then(machine);
-        let address = own.and_then(|n| share(n)).map(|(first, _)| first);
+        let address = own.and_then(share).map(|(first, _)| first);
         let shares = nodes
             .filter(|n| n.name() != me && !n.is_deleting())
             .filter_map(|n| Some((share(n)?, self::machine(n)?)))

@@ -110,7 +110,7 @@ impl Credential {
             if let Some(cert) = status.certificate.filter(|c| !c.0.is_empty()) {
                 return String::from_utf8(cert.0).context("the certificate is no text");
             }
-            for c in status.conditions.iter().flatten().filter(|c| c.type_ != "Approved") {
+            if let Some(c) = status.conditions.iter().flatten().find(|c| c.type_ != "Approved") {
                 let why = c.message.clone().unwrap_or_default();
                 bail!("the certificate for {} was refused ({}): {why}", self.profile.common_name, c.type_);
             }

@@ -256,12 +256,12 @@ impl Builder<'_> {
             };
         }
         if let Some(r) = &from.file_key_ref {
-            return self.from_file(r);
+            return self.read_file_key(r);
         }
         Err("env.valueFrom names no source".to_owned())
     }
 
-    fn from_file(&self, r: &FileKeySelector) -> Result<Option<String>, String> {
+    fn read_file_key(&self, r: &FileKeySelector) -> Result<Option<String>, String> {
         let file = self.sources.files.get(&(r.volume_name.clone(), r.path.clone()));
         let missing = || Err(format!("cannot find the volume {:?} referenced by FileKeyRef", r.volume_name));
         let text = file.cloned().unwrap_or_else(missing)?;
