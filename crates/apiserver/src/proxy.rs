@@ -3,10 +3,8 @@
 
 mod html;
 mod links;
-mod unverified;
 
 pub(crate) use links::Links;
-pub(crate) use unverified::any_certificate;
 
 use crate::accept::Accepted;
 use crate::body::{BodyError, ReplyBody};

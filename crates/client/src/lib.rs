@@ -17,6 +17,7 @@ pub mod reflector;
 pub mod resource;
 pub mod transport;
 pub mod typed;
+pub mod unverified;
 pub mod watch;
 
 pub use access::Client;

@@ -1,5 +1,6 @@
-//! TLS to pods and services that a client reaches through the proxy: who answers can't be known, as their certificates
-//! are their own matter (upstream: `InsecureSkipVerify` of the proxy's transport).
+//! TLS to pods, which probes and the API server's proxy reach: who answers can't be known, as their certificates are
+//! their own matter (upstream: `InsecureSkipVerify` of the prober and of the proxy's transport). Nothing of the cluster
+//! itself is reached so.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -7,8 +8,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use std::sync::Arc;
 
-/// A configuration that takes any certificate.
-pub(crate) fn any_certificate() -> Result<Arc<ClientConfig>, Error> {
+/// A configuration that takes any certificate; fails where the TLS library lacks its own defaults.
+pub fn any_certificate() -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?
