@@ -5,7 +5,7 @@ use api::core::v1::Node;
 use client::{Key, View};
 use reconcile::{Controller, Cx, EventNote, Plan, Watch, Write};
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -55,12 +55,10 @@ impl Controller for NodeIpam {
         }
         lacking.sort_by_key(|n| (n.created(), n.name().to_owned()));
         let given = cx.view.all::<Node>().flat_map(ranges);
-        let mut taken: Vec<Range> = given.chain(self.kept.iter().copied()).collect();
-        // Found once for each cluster range, and not for each node: what is behind it is taken.
-        let mut next = vec![0; self.clusters.len()];
+        let taken: Vec<Range> = given.chain(self.kept.iter().copied()).collect();
+        let mut searches: Vec<Search> = self.clusters.iter().map(|c| Search::new(c, &taken)).collect();
         for node in lacking {
-            let found: Option<Vec<Range>> =
-                self.clusters.iter().zip(&mut next).map(|(c, next)| c.free(next, &taken)).collect();
+            let found: Option<Vec<Range>> = searches.iter_mut().map(Search::find).collect();
             let Some(found) = found else {
                 let message = format!("Node {} status is now: CIDRNotAvailable", node.name());
                 plan.events.push(EventNote::normal(node, "CIDRNotAvailable", message));
@@ -68,7 +66,6 @@ impl Controller for NodeIpam {
                 continue;
             };
             plan.writes.push(assign(node, &found));
-            taken.extend(found);
         }
         plan
     }
@@ -126,24 +123,37 @@ impl Range {
         let common = mask(self.bits.min(other.bits));
         self.v6 == other.v6 && self.first & common == other.first & common
     }
+}
 
-    /// The first part for a node from number `next` on that overlaps none of `taken`.
-    fn free(&self, next: &mut u128, taken: &[Self]) -> Option<Self> {
-        let wanted = if self.v6 { NODE_BITS.1 } else { NODE_BITS.0 };
-        let bits = wanted.max(self.bits);
-        let count = (1u128 << (bits - self.bits).min(64)).min(MAX_SUBNETS);
-        let inside: BTreeSet<(u128, u8)> =
-            taken.iter().filter(|t| t.overlaps(self)).map(|t| (t.first, t.bits)).collect();
-        while *next < count {
-            let first = self.first | next.checked_shl(u32::from(128 - bits)).unwrap_or(0);
-            *next += 1;
-            let part = Self { first, bits, v6: self.v6 };
-            let exact = inside.contains(&(first, bits));
-            let partly = || {
-                let others = inside.iter().filter(|(_, b)| *b != bits);
-                others.into_iter().any(|(f, b)| part.overlaps(&Self { first: *f, bits: *b, v6: self.v6 }))
-            };
-            if !exact && !partly() {
+/// A walk through a cluster's range, which finds each free part for a node once.
+struct Search {
+    cluster: Range,
+    /// Length of a part's prefix, and how many parts there are.
+    bits: u8,
+    count: u128,
+    next: u128,
+    /// Taken parts of that length by their first address, and everything else that is taken.
+    parts: HashSet<u128>,
+    others: Vec<Range>,
+}
+
+impl Search {
+    fn new(cluster: &Range, taken: &[Range]) -> Self {
+        let bits = if cluster.v6 { NODE_BITS.1 } else { NODE_BITS.0 }.max(cluster.bits);
+        let count = (1u128 << (bits - cluster.bits).min(64)).min(MAX_SUBNETS);
+        let (parts, others): (Vec<Range>, Vec<Range>) =
+            taken.iter().filter(|t| t.overlaps(cluster)).partition(|t| t.bits == bits);
+        let parts = parts.into_iter().map(|t| t.first).collect();
+        Self { cluster: *cluster, bits, count, next: 0, parts, others }
+    }
+
+    /// The next part that overlaps nothing that is taken.
+    fn find(&mut self) -> Option<Range> {
+        while self.next < self.count {
+            let offset = self.next.checked_shl(u32::from(128 - self.bits)).unwrap_or(0);
+            let part = Range { first: self.cluster.first | offset, bits: self.bits, v6: self.cluster.v6 };
+            self.next += 1;
+            if !self.parts.contains(&part.first) && !self.others.iter().any(|o| part.overlaps(o)) {
                 return Some(part);
             }
         }
