@@ -26,6 +26,17 @@ pub fn bootstrap_objects() -> Vec<Object> {
     all
 }
 
+/// The spec of an object of flow control that every cluster has and nobody may change
+/// (`apiserver/pkg/apis/flowcontrol/bootstrap`: the mandatory ones).
+pub(crate) fn mandatory(o: &Object) -> Option<Value> {
+    if !matches!(o.metadata.name.as_str(), "catch-all" | "exempt") {
+        return None;
+    }
+    let all = OTHERS.lines().filter_map(|line| Object::from_slice(line.as_bytes()).ok());
+    all.filter(|m| m.kind == o.kind && m.metadata.name == o.metadata.name)
+        .find_map(|m| m.get(&["spec"]).cloned())
+}
+
 fn object(api_version: &str, kind: &str, namespace: &str, name: &str) -> Object {
     let metadata =
         ObjectMeta { name: name.to_owned(), namespace: namespace.to_owned(), ..ObjectMeta::default() };

@@ -14,6 +14,7 @@ mod container;
 pub(crate) mod crd;
 mod env;
 pub(crate) mod event;
+pub(crate) mod flowcontrol;
 pub(crate) mod metadata;
 pub(crate) mod namespace;
 pub(crate) mod network;

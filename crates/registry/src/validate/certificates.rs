@@ -77,18 +77,29 @@ fn signer(signer: &At<'_>, faults: &mut Faults) {
         return;
     }
     match signer.str().split_once('/') {
-        Some((domain, path)) if !path.is_empty() && !path.contains('/') => {
-            let rule = names::dns1123_subdomain(domain).into_iter();
-            faults.extend(rule.map(|why| FieldError::invalid(&signer.path(), domain, why)));
+        Some((domain, path)) if !path.contains('/') => {
+            let mut say =
+                |part: &str, why: String| faults.push(FieldError::invalid(&signer.path(), part, why));
+            label_fault(domain, names::dns1123_label).into_iter().for_each(|why| say(domain, why));
             if !domain.contains('.') {
-                let why = "should be a domain with at least two segments separated by dots";
-                faults.push(FieldError::invalid(&signer.path(), domain, why));
+                say(domain, "should be a domain with at least two segments separated by dots".into());
             }
+            label_fault(path, names::dns1123_subdomain).into_iter().for_each(|why| say(path, why));
         }
         _ => faults.push(
             signer.invalid("must be a fully qualified domain and path of the form 'example.com/signer-name'"),
         ),
     }
+}
+
+/// What is wrong with the first bad label of a part of a signer's name.
+fn label_fault(part: &str, rule: fn(&str) -> Vec<String>) -> Vec<String> {
+    let mut labels = part.split('.').map(|label| (label, rule(label)));
+    let found = labels.find(|(_, wrong)| !wrong.is_empty());
+    let told = |(label, wrong): (&str, Vec<String>)| {
+        wrong.into_iter().map(|why| format!("validating label {label:?}: {why}")).collect()
+    };
+    found.map(told).unwrap_or_default()
 }
 
 /// Whether base64 of PEM holds a PKCS #10 request that is signed with its own key; otherwise Go's words for why not.

@@ -4,6 +4,7 @@
 //! `spec.subresources` and `spec.additionalPrinterColumns`.
 
 use super::at::{At, Faults, Unique};
+use super::webhooks::{address, service_reference};
 use meta::{FieldError, FieldPath, Object, names};
 use serde_json::Value;
 
@@ -218,7 +219,12 @@ fn selectable(fields: &At<'_>, schema: &Value, faults: &mut Faults) {
         if !path.required(faults) {
             continue;
         }
-        let steps: Vec<&str> = path.str().trim_start_matches('.').split('.').collect();
+        let Some(steps) = path.str().strip_prefix('.') else {
+            let first = path.str().split(['.', '[', ']']).next().unwrap_or_default();
+            faults.push(path.invalid(format!("is an invalid path: expected [ or . but got: {first}")));
+            continue;
+        };
+        let steps: Vec<&str> = steps.split('.').collect();
         let found = steps.iter().try_fold(schema, |s, step| s.get("properties")?.get(*step));
         match found {
             None => {
@@ -286,6 +292,10 @@ fn conversion(at: &At<'_>, faults: &mut Faults) {
         faults.push(client.missing("required when strategy is set to Webhook"));
     } else if client.get("url").is_set() == client.get("service").is_set() {
         faults.push(client.missing("exactly one of url or service is required"));
+    } else if client.get("url").is_set() {
+        address(&client.get("url"), faults);
+    } else {
+        service_reference(&client.get("service"), faults);
     }
     let reviews = webhook.get("conversionReviewVersions");
     let reviews = At::new(reviews.value(), at.path().child("conversionReviewVersions"));

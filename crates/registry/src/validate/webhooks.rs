@@ -76,7 +76,7 @@ fn review_versions(versions: &At<'_>, faults: &mut Faults) {
 }
 
 /// A webhook's URL (`apiserver/pkg/util/webhook/validation.go`).
-fn address(url: &At<'_>, faults: &mut Faults) {
+pub(super) fn address(url: &At<'_>, faults: &mut Faults) {
     let form = "; desired format: https://host[/path]";
     let (scheme, rest) = url.str().split_once("://").unwrap_or(("", ""));
     let mut say = |what: &str, why: String| faults.push(FieldError::invalid(&url.path(), what, why));
@@ -102,7 +102,7 @@ fn address(url: &At<'_>, faults: &mut Faults) {
 }
 
 /// The service that a webhook is reached by.
-fn service_reference(service: &At<'_>, faults: &mut Faults) {
+pub(super) fn service_reference(service: &At<'_>, faults: &mut Faults) {
     // Upstream mixes up its two arguments here: a missing name is told of the namespace, and the other way round.
     for (key, told) in [("namespace", "name"), ("name", "namespace")] {
         if service.get(key).is_empty() {

@@ -15,7 +15,6 @@ pub(super) fn kind() -> Kind {
         .scale()
         .status_with(json!({"replicas": 0}), &STATUS)
         .table(REPLICA_COLUMNS, |o, now| replica_row(o, now, selector(o.get(&["spec", "selector"]))))
-        .field_or("status.replicas", "status.replicas", "0")
         .generation()
         .strategy(&STRATEGY)
 }

@@ -2,8 +2,9 @@
 
 use crate::fill::{at, part, set, set_zero};
 use crate::kind::Kind;
-use crate::strategy::{PLAIN, Strategy};
+use crate::strategy::{CUSTOM_STATUS, PLAIN, Strategy, Update};
 use crate::table::{age, name, text};
+use crate::validate::flowcontrol;
 use jiff::Timestamp;
 use meta::Object;
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ pub(super) fn kind() -> Kind {
         "PriorityLevelConfiguration",
         "prioritylevelconfigurations",
     )
-    .status(json!({}))
+    .status_with(json!({}), &STATUS)
     .table(
         &["Name", "Type", "NominalConcurrencyShares", "Queues", "HandSize", "QueueLengthLimit", "Age"],
         row,
@@ -24,7 +25,9 @@ pub(super) fn kind() -> Kind {
     .strategy(&STRATEGY)
 }
 
-static STRATEGY: Strategy = Strategy { default, ..PLAIN };
+static STRATEGY: Strategy = Strategy { default, validate: flowcontrol::validate_priority_level, ..PLAIN };
+
+static STATUS: Update = Update { validate: flowcontrol::validate_status, ..CUSTOM_STATUS };
 
 fn default(o: &mut Object) {
     let spec = part(o, "spec");
