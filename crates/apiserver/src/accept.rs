@@ -34,11 +34,14 @@ pub(crate) struct Accepted {
     pub(crate) encoding: Encoding,
     pub(crate) shape: Shape,
     pub(crate) pretty: bool,
+    /// Of [`Shape::Partial`]: whether one object was asked for, not a list.
+    pub(crate) one: bool,
 }
 
 impl Accepted {
     /// Plain JSON.
-    pub(crate) const JSON: Self = Self { encoding: Encoding::Json, shape: Shape::Whole, pretty: false };
+    pub(crate) const JSON: Self =
+        Self { encoding: Encoding::Json, shape: Shape::Whole, pretty: false, one: false };
 
     /// Picks the first range of the `Accept` header that can be served.
     pub(crate) fn negotiate(headers: &HeaderMap, query: &Query) -> Result<Self, Status> {
@@ -64,9 +67,15 @@ impl Accepted {
         if ranges.is_empty() {
             return Ok(Self { pretty, ..Self::JSON });
         }
-        let found = ranges.iter().filter_map(|(_, range)| read_range(range)).find(|(_, shape)| can(*shape));
-        let (encoding, shape) = found.ok_or_else(not_acceptable)?;
-        Ok(Self { encoding, shape, pretty })
+        let readable = ranges.iter().filter_map(|(_, range)| Some((read_range(range)?, *range)));
+        let found = readable.into_iter().find(|((_, shape), _)| can(*shape));
+        let ((encoding, shape), range) = found.ok_or_else(not_acceptable)?;
+        Ok(Self {
+            encoding,
+            shape,
+            pretty,
+            one: range.split(';').any(|p| p.trim() == "as=PartialObjectMetadata"),
+        })
     }
 
     /// The `Content-Type` of the answer.

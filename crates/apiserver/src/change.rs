@@ -29,9 +29,9 @@ pub(crate) enum Change {
     /// RFC 6902.
     Json(JsonPatch),
     /// RFC 7396.
-    Merge(Value),
+    Merge(Decoded),
     /// A merge patch that knows list keys.
-    Strategic(Value),
+    Strategic(Decoded),
     /// Server-side apply.
     Apply(Value),
 }
@@ -56,13 +56,15 @@ impl Writing<'_> {
         self.check_patch_options(apply)?;
         match media.as_str() {
             "application/json-patch+json" => {
-                let patch = JsonPatch::parse(patch_json(body)?.value)?;
-                self.strict(patch.strict.clone(), form)?;
+                let Decoded { value, strict } = patch_json(body).map_err(undecoded)?;
+                let mut patch = JsonPatch::parse(value)?;
+                let strict = strict.into_iter().map(|fault| format!("json patch {fault}"));
+                patch.strict.splice(0..0, strict);
                 Ok(Change::Json(patch))
             }
-            "application/merge-patch+json" => self.patch_document(patch_json(body)?, form).map(Change::Merge),
+            "application/merge-patch+json" => patch_json(body).map(Change::Merge).map_err(undecoded),
             "application/strategic-merge-patch+json" if self.served.custom.is_none() => {
-                self.patch_document(patch_json(body)?, form).map(Change::Strategic)
+                patch_json(body).map(Change::Strategic).map_err(Status::bad_request)
             }
             "application/apply-patch+yaml" => {
                 let Decoded { value, strict } = decode::yaml(body)?;
@@ -81,11 +83,6 @@ impl Writing<'_> {
                 Err(unsupported(other, &offered.copied().collect::<Vec<_>>()))
             }
         }
-    }
-
-    fn patch_document(&mut self, decoded: Decoded, form: &Form) -> Result<Value, Status> {
-        self.strict(decoded.strict, form)?;
-        Ok(decoded.value)
     }
 
     /// `ValidatePatchOptions` of `apis/meta/v1/validation`.
@@ -113,40 +110,51 @@ impl Writing<'_> {
         form: &Form,
         current: Option<&Object>,
     ) -> Result<Object, Status> {
-        let document = match (change, current) {
-            (Change::Replace(object), _) => return Ok((**object).clone()),
-            (Change::Apply(patch), _) => return self.applied(patch, form, current),
-            (_, None) => return Err(self.served.not_found(&self.request.info.name)),
+        match (change, current) {
+            (Change::Replace(object), _) => Ok((**object).clone()),
+            (Change::Apply(patch), _) => self.applied(patch, form, current),
+            (_, None) => Err(self.served.not_found(&self.request.info.name)),
             (Change::Json(patch), Some(current)) => {
                 let mut document = current.to_value();
                 patch.apply(&mut document)?;
-                document
+                let shown = document.to_string();
+                self.patched(document, form, &patch.strict, &shown)
             }
             (Change::Merge(patch), Some(current)) => {
                 let mut document = current.to_value();
-                merge_patch(&mut document, patch)?;
-                document
+                merge_patch(&mut document, &patch.value)?;
+                let shown = document.to_string();
+                self.patched(document, form, &patch.strict, &shown)
             }
-            (Change::Strategic(patch), Some(current)) => strategic(form, &current.to_value(), patch)?,
-        };
-        self.patched(document, form)
+            (Change::Strategic(patch), Some(current)) => {
+                let document = strategic(form, &current.to_value(), &patch.value)?;
+                self.patched(document, form, &patch.strict, &schema::go_text(&patch.value))
+            }
+        }
     }
 
-    /// The object out of a patched document; its faults are faults of the patch.
-    fn patched(&mut self, document: Value, form: &Form) -> Result<Object, Status> {
-        let shown = document.to_string();
-        let invalid = |why: String| {
-            let fault = FieldError::invalid(&FieldPath::new("patch"), shown.as_str(), why);
+    /// The object out of a patched document; its faults are faults of the patch, which is `shown` in them. `strict` is
+    /// what strict decoding objects to in the patch itself.
+    fn patched(
+        &mut self,
+        document: Value,
+        form: &Form,
+        strict: &[String],
+        shown: &str,
+    ) -> Result<Object, Status> {
+        let invalid = |why: &str| {
+            let fault = FieldError::invalid(&FieldPath::new("patch"), shown, why);
             Status::invalid("", "", "", &[fault])
         };
-        let (object, unknown) = form.read(document).map_err(|e| invalid(e.message))?;
+        let (object, unknown) = form.read(document).map_err(|e| invalid(form.bare(&e.message)))?;
+        let objections = [strict, &unknown].concat();
         match self.options.validation {
-            FieldValidation::Strict if !unknown.is_empty() => {
-                Err(invalid(format!("strict decoding error: {}", unknown.join(", "))))
+            FieldValidation::Strict if !objections.is_empty() => {
+                Err(invalid(&format!("strict decoding error: {}", objections.join(", "))))
             }
             FieldValidation::Ignore => Ok(object),
             _ => {
-                self.warnings.extend(unknown);
+                self.warnings.extend(objections);
                 Ok(object)
             }
         }
@@ -175,11 +183,12 @@ impl Writing<'_> {
     }
 }
 
-fn patch_json(body: &Bytes) -> Result<Decoded, Status> {
-    meta::decode::json(body).map_err(|e| {
-        let why = meta::json_fault::find(body).unwrap_or_else(|| e.to_string());
-        Status::bad_request(format!("error decoding patch: {why}"))
-    })
+fn patch_json(body: &Bytes) -> Result<Decoded, String> {
+    meta::decode::json(body).map_err(|e| meta::json_fault::find(body).unwrap_or_else(|| e.to_string()))
+}
+
+fn undecoded(why: String) -> Status {
+    Status::bad_request(format!("error decoding patch: {why}"))
 }
 
 fn strategic(form: &Form, current: &Value, patch: &Value) -> Result<Value, Status> {

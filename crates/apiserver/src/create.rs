@@ -4,7 +4,7 @@ use crate::codec;
 use crate::decode::Form;
 use crate::limits::{AWAIT_TIMEOUT, MAX_NAME_TRIES};
 use crate::metadata;
-use crate::model::Applying;
+use crate::model::{Applying, Model};
 use crate::reply::Reply;
 use crate::server::ServerView;
 use crate::write::{Outcome, Writing};
@@ -149,7 +149,13 @@ impl Writing<'_> {
 
     /// Writes down whose fields these are.
     pub(crate) fn track(&self, live: Option<&Object>, object: &mut Object) {
-        let Some(model) = &self.served.model else { return };
+        if let Some(model) = &self.served.model {
+            self.track_as(model, live, object);
+        }
+    }
+
+    /// The same for an object of another kind than the path's.
+    pub(crate) fn track_as(&self, model: &Model, live: Option<&Object>, object: &mut Object) {
         let manager = self.request.manager(&self.options.field_manager);
         let (kind, subresource) = (&*self.served.kind, &self.request.info.subresource);
         let how = Applying { kind, manager: &manager, force: false, subresource, now: self.now };

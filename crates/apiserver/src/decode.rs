@@ -93,10 +93,20 @@ impl Form {
         meta::gvk::parse_api_version(&self.api_version).1
     }
 
+    /// What upstream puts before a reason why a document isn't of this kind.
+    fn frame(&self) -> String {
+        let (kind, version) = (&self.kind, self.version());
+        format!("{kind} in version {version:?} cannot be handled as a {kind}: ")
+    }
+
     /// 400 in upstream's frame.
     pub(crate) fn unfit(&self, why: impl std::fmt::Display) -> Status {
-        let (kind, version) = (&self.kind, self.version());
-        Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
+        Status::bad_request(format!("{}{why}", self.frame()))
+    }
+
+    /// The reason without the frame.
+    pub(crate) fn bare<'a>(&self, message: &'a str) -> &'a str {
+        message.strip_prefix(&self.frame()).unwrap_or(message)
     }
 
     /// Drops unknown fields, fills in defaults, and refuses what is of another type. The texts are what strict decoding
@@ -182,7 +192,7 @@ impl Form {
 const SCHEME: &str = "pkg/api/legacyscheme/scheme.go:30";
 
 /// The package of upstream's own form of a group's kinds.
-fn package(group: &str) -> &str {
+pub(crate) fn package(group: &str) -> &str {
     match group.split('.').next().unwrap_or_default() {
         "" | "events" => "core",
         first => first,

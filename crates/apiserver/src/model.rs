@@ -105,7 +105,7 @@ impl Model {
             true => self.prune(&mut wanted),
             false => schema::decode_applied(&self.schema, &mut wanted),
         };
-        pruned.map_err(Status::bad_request)?;
+        pruned.map_err(|why| schema::misfit(&wanted, &why))?;
         let live = current.map(Object::to_value);
         let reset = self.reset(how);
         let mut merged = schema::apply(&self.schema, live.as_ref(), &wanted, &how.writer(&reset), how.force)?;
@@ -116,6 +116,10 @@ impl Model {
     /// The fields that nobody comes to own through this endpoint, as it resets them (upstream's `GetResetFields`).
     fn reset(&self, how: &Applying<'_>) -> Vec<&'static [&'static str]> {
         match how.subresource {
+            // What is asked for never changes, and nobody owns it.
+            "" if how.kind.kind == CSR && !self.custom => vec![&["spec"], &["status"]],
+            "status" if how.kind.kind == CSR && !self.custom => vec![&["spec"], &["status", "conditions"]],
+            "approval" => vec![&["spec"], &["status", "certificate"]],
             "" if how.kind.subresource("status").is_some() => vec![&["status"]],
             "status" if self.custom => vec![&["spec"], &["metadata"]],
             "status" => vec![&["spec"]],
@@ -131,5 +135,6 @@ impl Applying<'_> {
     }
 }
 
+const CSR: &str = "CertificateSigningRequest";
 /// Definition of `metadata`.
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";

@@ -17,9 +17,13 @@ pub const VERSION: &str = "v1.37.0";
 impl ApiServer {
     /// Serves a plain URL.
     pub(crate) fn non_resource(&self, request: &Request, accepted: Accepted) -> Result<Reply, Status> {
-        if request.method != Method::GET && request.method != Method::HEAD {
-            return Err(not_allowed());
+        match self.plain(request, accepted) {
+            Ok(_) if request.method != Method::GET && request.method != Method::HEAD => Err(not_allowed()),
+            found => found,
         }
+    }
+
+    fn plain(&self, request: &Request, accepted: Accepted) -> Result<Reply, Status> {
         let path = request.info.path.trim_end_matches('/');
         if let Some(found) = discovery::serve(&self.catalog(), path, accepted) {
             return found;
@@ -29,7 +33,8 @@ impl ApiServer {
         }
         match path {
             "" => Ok(Reply::value(200, accepted, &json!({"paths": self.paths()}))),
-            "/version" => Ok(Reply::value(200, accepted, &version())),
+            // People look at it; upstream always indents it.
+            "/version" => Ok(Reply::value(200, Accepted { pretty: true, ..accepted }, &version())),
             "/metrics" => {
                 let media = "text/plain; version=0.0.4; charset=utf-8";
                 Ok(Reply::new(200, media, Payload::Bytes(metrics::text(self).into())))

@@ -11,7 +11,7 @@ use crate::stage::Request;
 use crate::write::Writing;
 use auth::Decision;
 use bytes::Bytes;
-use meta::{Attributes, FieldError, FieldPath, Object, Status, UserInfo};
+use meta::{Attributes, FieldError, FieldPath, Object, ObjectMeta, Status, UserInfo};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,9 +30,8 @@ impl ApiServer {
             return writing.bind(body).await;
         }
         let mut object = writing.decode(body, &Form::of(served))?;
-        if served.kind.namespaced {
-            writing.fit_namespace(&mut object)?;
-        }
+        writing.fit_namespace(&mut object)?;
+        writing.track(None, &mut object);
         if served.kind.kind == "SelfSubjectReview" {
             object.metadata.creation_timestamp = Some(meta::Time::new(writing.now));
         }
@@ -40,13 +39,15 @@ impl ApiServer {
         let status = match served.kind.kind.as_ref() {
             "TokenReview" => self.token_review(&object)?,
             "SelfSubjectReview" => json!({"userInfo": request.user.to_value()}),
-            "SelfSubjectRulesReview" => self.rules_review(request, &object)?,
-            "SelfSubjectAccessReview" => self.access_review(&object, Some(&request.user))?,
-            "SubjectAccessReview" => self.access_review(&object, None)?,
-            "LocalSubjectAccessReview" => {
-                check_local(&object, &request.info.namespace)?;
-                self.access_review(&object, None)?
+            "SelfSubjectRulesReview" => {
+                let status = self.rules_review(request, &object)?;
+                // The answer is made anew: it doesn't say what was asked.
+                object.metadata = meta::ObjectMeta::default();
+                object.body.insert("spec".into(), json!({}));
+                status
             }
+            "SelfSubjectAccessReview" => self.access_review(&object, Some(&request.user))?,
+            "SubjectAccessReview" | "LocalSubjectAccessReview" => self.access_review(&object, None)?,
             _ => return Err(Status::no_such_path()),
         };
         object.body.insert("status".into(), status);
@@ -162,40 +163,56 @@ fn resource_attributes(user: &Arc<UserInfo>, v: &Value) -> Attributes {
     }
 }
 
-/// `ValidateSubjectAccessReviewSpec`.
+/// `ValidateSubjectAccessReview`, and what becomes of it for the other two kinds of reviews of access.
 fn check_access(review: &Object, needs_subject: bool, user: &UserInfo) -> Result<(), Status> {
-    let spec = |key: &str| review.get(&["spec", key]).is_some_and(|v| !v.is_null());
+    let spec = |key: &str| review.get(&["spec", key]).filter(|v| !v.is_null());
     let mut errors = Vec::new();
     let path = |field: &str| FieldPath::new("spec").child(field);
-    match (spec("resourceAttributes"), spec("nonResourceAttributes")) {
-        (true, true) => errors.push(FieldError::invalid(
+    let non_resource =
+        spec("nonResourceAttributes").map(|v| json!({"Path": text(v, "path"), "Verb": text(v, "verb")}));
+    match (spec("resourceAttributes"), &non_resource) {
+        (Some(_), Some(shown)) => errors.push(FieldError::invalid(
             &path("nonResourceAttributes"),
-            review.get(&["spec", "nonResourceAttributes"]).cloned().unwrap_or_default(),
+            shown.clone(),
             "cannot be specified in combination with resourceAttributes",
         )),
-        (false, false) => errors.push(FieldError::invalid(
+        (None, None) => errors.push(FieldError::invalid(
             &path("resourceAttributes"),
             Value::Null,
             "exactly one of nonResourceAttributes or resourceAttributes must be specified",
         )),
         _ => {}
     }
+    if needs_subject && user.name.is_empty() && user.groups.is_empty() {
+        let why = "at least one of user or group must be specified";
+        errors.push(FieldError::invalid(&path("user"), "", why));
+    }
     for field in ["fieldSelector", "labelSelector"] {
         let selector = review.get(&["spec", "resourceAttributes", field]).filter(|s| !s.is_null());
         let at = path("resourceAttributes").child(field);
         errors.extend(selector.and_then(|selector| check_selector(selector, &at)));
     }
-    if needs_subject && user.name.is_empty() && user.groups.is_empty() {
-        errors.push(FieldError::invalid(
-            &path("user"),
-            "",
-            "at least one of user or group must be specified",
-        ));
+    let local = review.kind == "LocalSubjectAccessReview";
+    errors.extend(check_metadata(&review.metadata, local));
+    if local {
+        errors.extend(check_local(review, non_resource));
     }
     match errors.is_empty() {
         true => Ok(()),
-        false => Err(Status::invalid("authorization.k8s.io", &review.kind, "", &errors)),
+        // Upstream names no kind here.
+        false => Err(Status::invalid("authorization.k8s.io", "", "", &errors)),
     }
+}
+
+/// A review is nowhere, so it has no name.
+fn check_metadata(metadata: &ObjectMeta, local: bool) -> Option<FieldError> {
+    let mut bare = ObjectMeta { managed_fields: Vec::new(), ..metadata.clone() };
+    if local {
+        bare.namespace.clear();
+    }
+    let why = if local { "must be empty except for namespace" } else { "must be empty" };
+    (bare != ObjectMeta::default())
+        .then(|| FieldError::invalid(&FieldPath::new("metadata"), metadata.to_value(), why))
 }
 
 /// A selector has requirements, or is written out; not both.
@@ -214,19 +231,20 @@ fn check_selector(selector: &Value, at: &FieldPath) -> Option<FieldError> {
     }
 }
 
-fn check_local(review: &Object, namespace: &str) -> Result<(), Status> {
-    if let Some(v) = review.get(&["spec", "nonResourceAttributes"]).filter(|v| !v.is_null()) {
-        let path = FieldPath::new("spec.nonResourceAttributes");
-        let fault = FieldError::invalid(&path, v.clone(), "disallowed on this kind of request");
-        return Err(Status::invalid("authorization.k8s.io", "LocalSubjectAccessReview", "", &[fault]));
-    }
+/// A review of one namespace is about what lives there.
+fn check_local(review: &Object, non_resource: Option<Value>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
     let wanted = review.str(&["spec", "resourceAttributes", "namespace"]);
-    if wanted == namespace {
-        return Ok(());
+    let has_resource = review.get(&["spec", "resourceAttributes"]).is_some_and(|v| !v.is_null());
+    if has_resource && wanted != review.metadata.namespace {
+        let path = FieldPath::new("spec.resourceAttributes.namespace");
+        errors.push(FieldError::invalid(&path, wanted, "must match metadata.namespace"));
     }
-    let path = FieldPath::new("spec.resourceAttributes.namespace");
-    let fault = FieldError::invalid(&path, wanted, "must match metadata.namespace");
-    Err(Status::invalid("authorization.k8s.io", "LocalSubjectAccessReview", "", &[fault]))
+    if let Some(shown) = non_resource {
+        let path = FieldPath::new("spec.nonResourceAttributes");
+        errors.push(FieldError::invalid(&path, shown, "disallowed on this kind of request"));
+    }
+    errors
 }
 
 /// All parts are one process, which is well if it answers at all. The only kind that is read and stored nowhere.

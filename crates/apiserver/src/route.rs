@@ -1,9 +1,9 @@
 //! From an admitted request about a resource to what serves it.
 
-use crate::accept::Accepted;
+use crate::accept::{Accepted, Shape};
 use crate::catalog::Served;
 use crate::codec;
-use crate::decode::Form;
+use crate::decode::{Form, package};
 use crate::filter::Filter;
 use crate::list::{ListQuery, too_large};
 use crate::query::{ListOptions, parse_revision};
@@ -142,8 +142,7 @@ impl ApiServer {
         }
         let key = served.kind.key(&info.namespace, &info.name).ok_or_else(Status::no_such_path)?;
         let entry = self.store.get(&key).ok_or_else(|| served.not_found(&info.name))?;
-        let plain =
-            accepted.shape == crate::accept::Shape::Whole && served.is_served_as_stored(entry.revision);
+        let plain = accepted.shape == Shape::Whole && served.is_served_as_stored(entry.revision);
         if plain {
             return Ok(Reply::json(200, accepted, entry.bytes.clone()));
         }
@@ -168,7 +167,15 @@ impl ApiServer {
     }
 
     fn list(&self, request: &Request, served: &Arc<Served>, accepted: Accepted) -> Result<Reply, Status> {
-        let options = ListOptions::parse(&request.info.query)?;
+        check_list_shape(served, accepted)?;
+        let mut options = ListOptions::parse(&request.info.query)?;
+        if options.revision == Some(0)
+            && options.continue_token.is_empty()
+            && served.kind.resource != "events"
+        {
+            // Upstream's cache, which answers this for all but events, knows no pages.
+            options.limit = 0;
+        }
         let filter = Filter::parse(served, &options)?;
         let namespace = namespace_of(request, served);
         let query = ListQuery { store: &self.store, served, namespace, options: &options, filter: &filter };
@@ -194,6 +201,20 @@ impl ApiServer {
         };
         Ok(query.open()?.reply(accepted))
     }
+}
+
+/// A list has metadata of its own, which is not what a client that asks for that of one object expects
+/// (`asPartialObjectMetadata` of `endpoints/handlers/response.go`).
+fn check_list_shape(served: &Served, accepted: Accepted) -> Result<(), Status> {
+    if !(matches!(accepted.shape, Shape::Partial(_)) && accepted.one) {
+        return Ok(());
+    }
+    let list = match served.custom {
+        Some(_) => "unstructured.UnstructuredList".to_owned(),
+        None => format!("{}.{}", package(&served.kind.group), served.kind.list_kind),
+    };
+    let why = format!("you requested PartialObjectMetadata, but the requested object is a list (*{list})");
+    Err(Status::new(Reason::NotAcceptable, why))
 }
 
 /// The namespace to which a list is confined; none for kinds that have no namespace, whose own name may stand there.

@@ -161,7 +161,21 @@ impl ApiServer {
             true => self.resource(request, accepted, body).await,
             false => self.non_resource(request, accepted),
         };
-        result.unwrap_or_else(|e| Reply::failure(&e, accepted))
+        result.unwrap_or_else(|e| match e.is_no_such_path() && self.is_nobodys(&request.info.path) {
+            true => Reply::text(e.code, "404 page not found\n"),
+            false => Reply::failure(&e, accepted),
+        })
+    }
+
+    /// Whether a path belongs to no built-in group. What upstream has no handler for at all is told by its bare HTTP
+    /// library, and so is everything below the groups of custom kinds.
+    fn is_nobodys(&self, path: &str) -> bool {
+        let mut parts = path.split('/').filter(|part| !part.is_empty());
+        match (parts.next(), parts.next()) {
+            (Some("api"), _) | (Some("apis"), None) => false,
+            (Some("apis"), Some(group)) => !self.builtin.iter().any(|served| served.kind.group == group),
+            _ => true,
+        }
     }
 
     /// What has to be done now and then: events whose time is over go, and definitions that are being deleted lose their

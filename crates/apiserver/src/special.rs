@@ -107,8 +107,12 @@ impl Writing<'_> {
             "TokenRequest",
             "io.k8s.api.authentication.v1.TokenRequest",
         );
-        let wanted = self.decode(body, &form)?;
+        let mut wanted = self.decode(body, &form)?;
+        self.fit_namespace(&mut wanted)?;
         let account = self.existing(&self.request.info.name.clone())?;
+        if let Some(model) = &form.model {
+            self.track_as(model, None, &mut wanted);
+        }
         self.admit(Operation::Create, Some(&wanted), None)?;
         let issuer = self.server.authenticator.issuer();
         let mut granted = issuer.grant(&account, wanted, &self.server.objects(), self.server.time())?;

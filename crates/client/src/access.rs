@@ -175,6 +175,8 @@ impl Client {
 fn read_status(code: http::StatusCode, bytes: &[u8]) -> Status {
     match serde_json::from_slice::<serde_json::Value>(bytes) {
         Ok(v) if v["kind"] == "Status" => Status::from_value(code.as_u16(), &v),
+        // A path that the server knows nothing of is told in plain text.
+        _ if code == http::StatusCode::NOT_FOUND => Status::no_such_path(),
         _ => {
             let text = String::from_utf8_lossy(bytes).trim().chars().take(1024).collect::<String>();
             let message = if text.is_empty() { code.to_string() } else { text };

@@ -26,7 +26,9 @@ impl JsonPatch {
     pub fn parse(v: Value) -> Result<Self, Status> {
         let Value::Array(items) = v else {
             let what = kind_name(&v);
-            let text = format!("json: cannot unmarshal {what} into Go value of type jsonpatch.Patch");
+            let text = format!(
+                "error decoding patch: json: cannot unmarshal {what} into Go value of type []handlers.jsonPatchOp"
+            );
             return Err(Status::bad_request(text));
         };
         if items.len() > MAX_OPERATIONS {
@@ -40,7 +42,9 @@ impl JsonPatch {
         for (i, item) in items.into_iter().enumerate() {
             let Value::Object(op) = item else {
                 let what = kind_name(&item);
-                let text = format!("json: cannot unmarshal {what} into Go value of type jsonpatch.Operation");
+                let text = format!(
+                    "error decoding patch: json: cannot unmarshal {what} into Go value of type handlers.jsonPatchOp"
+                );
                 return Err(Status::bad_request(text));
             };
             let unknown = op.keys().filter(|k| !matches!(k.as_str(), "op" | "path" | "from" | "value"));

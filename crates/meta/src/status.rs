@@ -154,6 +154,11 @@ impl Status {
         }
     }
 
+    /// Whether this is [`Status::no_such_path`].
+    pub fn is_no_such_path(&self) -> bool {
+        *self == Self::no_such_path()
+    }
+
     /// 409: `pods "web" already exists`.
     pub fn already_exists(group: &str, resource: &str, name: &str) -> Self {
         let message = format!("{} {name:?} already exists", qualified(group, resource));

@@ -55,7 +55,7 @@ const FRAME: [&[&str]; 12] = [
 /// Merges an applied configuration into the live object (none: it doesn't exist yet), and records the manager's
 /// fields. `force` takes conflicting fields over. The result still needs defaults and validation.
 ///
-/// Fails with 409 and upstream's list of conflicts, or with 400 where the configuration doesn't fit the schema.
+/// Fails with 409 and upstream's list of conflicts, or with 500 where the configuration doesn't fit the schema.
 pub fn apply(
     schema: &Schema,
     live: Option<&Value>,
@@ -342,7 +342,7 @@ fn conflict_status(conflicts: &[(Key, Vec<String>)]) -> Status {
     Status { details: json!({"causes": causes}), ..Status::new(Reason::Conflict, message) }
 }
 
-/// The 400 for a configuration with undeclared fields, wrong types or list items that can't be told apart.
+/// The fault of a configuration with undeclared fields, wrong types or list items that can't be told apart.
 pub fn check_applied(schema: &Schema, applied: &Value) -> Result<(), Status> {
     let mut errors = Vec::new();
     walk::check(At::root(schema.cursor()), applied, "", &mut errors);
@@ -351,13 +351,37 @@ pub fn check_applied(schema: &Schema, applied: &Value) -> Result<(), Status> {
         [one] => one.clone(),
         many => format!("errors:\n{}", many.iter().map(|e| format!("  {e}\n")).collect::<String>()),
     };
+    Err(Status::new(
+        Reason::Unknown,
+        format!("failed to create typed patch object ({}): {what}", full_name(applied)),
+    ))
+}
+
+/// The fault of a configuration that isn't of the kind that it names. Upstream calls it its own (500 without a reason),
+/// as it does those of [`check_applied`].
+pub fn misfit(applied: &Value, why: &str) -> Status {
+    let gvk = gvk(applied);
+    let kind = format!("{}/{}, Kind={}", gvk.group, gvk.version, gvk.kind);
+    Status::new(
+        Reason::Unknown,
+        format!(
+            "failed to convert new object ({}) to proper version: unable to convert unstructured object to {kind}: error \
+             decoding from json: {why}",
+            full_name(applied)
+        ),
+    )
+}
+
+fn gvk(applied: &Value) -> meta::GroupVersionKind {
+    let text = |key: &str| applied.get(key).and_then(Value::as_str).unwrap_or_default();
+    meta::GroupVersionKind::from_api_version(text("apiVersion"), text("kind"))
+}
+
+/// `namespace/name; group/version, Kind=kind`.
+fn full_name(applied: &Value) -> String {
     let text = |path: &str| applied.pointer(path).and_then(Value::as_str).unwrap_or_default();
-    let gvk = meta::GroupVersionKind::from_api_version(text("/apiVersion"), text("/kind"));
-    let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
-    Err(Status::bad_request(format!(
-        "failed to create typed patch object ({namespace}/{name}; {}/{}, Kind={}): {what}",
-        gvk.group, gvk.version, gvk.kind
-    )))
+    let (namespace, name, gvk) = (text("/metadata/namespace"), text("/metadata/name"), gvk(applied));
+    format!("{namespace}/{name}; {}/{}, Kind={}", gvk.group, gvk.version, gvk.kind)
 }
 
 #[cfg(test)]

@@ -19,11 +19,11 @@ mod prune;
 mod strategic;
 mod validate;
 
-pub use apply::{Writer, apply, check_applied, track_update};
+pub use apply::{Writer, apply, check_applied, misfit, track_update};
 pub use custom::check_custom;
 pub use decode::{decode, decode_applied, decode_error};
 pub use default::{default, drop_nulls};
 pub use model::{Schema, Schemas};
 pub use prune::{prune, prune_custom};
-pub use strategic::strategic_merge;
+pub use strategic::{go_text, strategic_merge};
 pub use validate::{is_known_format, validate, validate_change};

@@ -4,7 +4,7 @@
 mod order;
 
 use crate::model::{Cursor, Schema};
-use meta::Status;
+use meta::{Reason, Status};
 use order::Order;
 use serde_json::{Map, Value};
 
@@ -18,17 +18,34 @@ type Object = Map<String, Value>;
 
 /// Applies `patch` to `original`, an object of the built-in kind that `schema` describes.
 pub fn strategic_merge(schema: &Schema, original: &Value, patch: &Value) -> Result<Value, Status> {
-    let Value::Object(patch) = patch else {
-        let what = "json: cannot unmarshal array into Go value of type map[string]interface {}";
-        return Err(Status::bad_request(what));
+    let patch = match patch {
+        Value::Object(patch) => patch.clone(),
+        Value::Null => Object::new(),
+        _ => {
+            let what = "json: cannot unmarshal array into Go value of type map[string]interface {}";
+            return Err(Status::bad_request(what));
+        }
     };
     let mut out = original.as_object().cloned().unwrap_or_default();
-    merge_map(Some(schema.cursor()), &mut out, patch.clone()).map_err(Status::bad_request)?;
+    merge_map(Some(schema.cursor()), &mut out, patch).map_err(refused)?;
     Ok(Value::Object(out))
 }
 
+/// A patch that can't be merged. Upstream tells only a few of the reasons from a fault of its own
+/// (`interpretStrategicMergePatchError` of `endpoints/handlers/patch.go`).
+fn refused(why: String) -> Status {
+    match why.as_str() {
+        BAD_PRIMITIVES | BAD_RETAIN_KEYS | BAD_ORDER => Status::bad_request(why),
+        _ => Status::new(Reason::Unknown, why),
+    }
+}
+
+const BAD_PRIMITIVES: &str = "invalid patch format of primitive list";
+const BAD_RETAIN_KEYS: &str = "invalid patch format of retainKeys";
+const BAD_ORDER: &str = "invalid patch format of setElementOrder list";
+
 /// A value as Go's `%v` prints it.
-pub(crate) fn go_text(v: &Value) -> String {
+pub fn go_text(v: &Value) -> String {
     match v {
         Value::Null => "<nil>".to_owned(),
         Value::String(s) => s.clone(),
@@ -68,7 +85,7 @@ fn merge_map(at: Option<Cursor<'_>>, original: &mut Object, mut patch: Object) -
     ordered_lists(at, original, &mut patch)?;
     for (key, value) in patch {
         if key.starts_with(DELETE_FROM) {
-            let field = suffix(&key, DELETE_FROM, "invalid patch format of primitive list")?;
+            let field = suffix(&key, DELETE_FROM, BAD_PRIMITIVES)?;
             delete_from(original, field, &value)?;
         } else {
             merge_member(at, original, key, value)?;
@@ -85,7 +102,7 @@ fn suffix<'a>(key: &'a str, prefix: &str, wrong: &str) -> Outcome<&'a str> {
 fn delete_from(original: &mut Object, field: &str, unwanted: &Value) -> Outcome<()> {
     let Some(Value::Array(list)) = original.get_mut(field) else { return Ok(()) };
     let Value::Array(unwanted) = unwanted else {
-        return Err("invalid patch format of primitive list".to_owned());
+        return Err(BAD_PRIMITIVES.to_owned());
     };
     list.retain(|v| !unwanted.contains(v));
     Ok(())
@@ -141,7 +158,7 @@ fn cleaned(v: Value) -> Option<Value> {
 
 fn retain_keys(original: &mut Object, patch: &mut Object) -> Outcome<()> {
     let Some(keep) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
-    let wrong = || "invalid patch format of retainKeys".to_owned();
+    let wrong = || BAD_RETAIN_KEYS.to_owned();
     let keep = keep.as_array().ok_or_else(wrong)?;
     let kept = |key: &str| keep.iter().any(|k| k.as_str() == Some(key));
     let directive = |k: &str| k.starts_with(DELETE_FROM) || k.starts_with(SET_ORDER);
@@ -156,7 +173,7 @@ fn retain_keys(original: &mut Object, patch: &mut Object) -> Outcome<()> {
 fn ordered_lists(at: Option<Cursor<'_>>, original: &mut Object, patch: &mut Object) -> Outcome<()> {
     let keys: Vec<String> = patch.keys().filter(|k| k.starts_with(SET_ORDER)).cloned().collect();
     for key in keys {
-        let wrong = "invalid patch format of setElementOrder list";
+        let wrong = BAD_ORDER;
         let Some(Value::Array(wanted)) = patch.remove(&key) else { return Err(wrong.to_owned()) };
         let field = suffix(&key, SET_ORDER, wrong)?;
         let child = at.and_then(|c| c.child(field));
@@ -201,6 +218,10 @@ fn merge_list(at: Option<Cursor<'_>>, old: Vec<Value>, new: Vec<Value>) -> Outco
         let name = at.and_then(Cursor::items).map_or("", Cursor::short_name);
         return Err(format!("cannot merge lists without merge key for {name}"));
     };
+    if !old.iter().chain(&new).all(Value::is_object) {
+        let lists = go_text(&Value::Array(vec![old.into(), new.into()]));
+        return Err(format!("list element types are not identical: {lists}"));
+    }
     let (old, new) = special_items(old, new, key)?;
     let Some(new) = new else { return Ok(old) };
     let mut merged = old.clone();
@@ -219,9 +240,7 @@ fn merge_list(at: Option<Cursor<'_>>, old: Vec<Value>, new: Vec<Value>) -> Outco
 fn special_items(old: Vec<Value>, new: Vec<Value>, key: &str) -> Outcome<(Vec<Value>, Option<Vec<Value>>)> {
     let (mut old, mut rest, mut replace) = (old, Vec::new(), false);
     for item in new {
-        let Value::Object(map) = &item else {
-            return Err("lists of lists are not supported".to_owned());
-        };
+        let Value::Object(map) = &item else { continue };
         match map.get(DIRECTIVE) {
             None => rest.push(item),
             Some(Value::String(s)) if s == "delete" => {

@@ -49,26 +49,28 @@ impl Impersonation {
             return Ok(None);
         }
         if wanted.user.is_empty() {
-            let why = format!("requested {} without impersonating a user", wanted.describe());
+            let why = format!("requested {} without impersonating a user name", wanted.describe());
             return Err(Status::bad_request(why));
         }
         Ok(Some(wanted))
     }
 
-    /// The requested parts as upstream lists them: object references.
+    /// The requested parts as Go prints them.
     fn describe(&self) -> String {
-        let one = |kind: &str, name: &str, version: &str, path: &str| {
-            format!("{{{kind}  {name}  {version}  {path}}}")
+        let list = |items: &[String]| {
+            let items: Vec<String> = items.iter().map(|i| format!("{i:?}")).collect();
+            format!("[]string{{{}}}", items.join(", "))
         };
-        let mut parts: Vec<String> = self.groups.iter().map(|g| one("Group", g, "", "")).collect();
-        let version = "authentication.k8s.io/v1";
-        for (key, values) in &self.extra {
-            parts.extend(values.iter().map(|v| one("UserExtra", v, version, key)));
-        }
-        if !self.uid.is_empty() {
-            parts.push(one("UID", &self.uid, version, ""));
-        }
-        format!("[{}]", parts.join(" "))
+        let groups = if self.groups.is_empty() { "[]string(nil)".to_owned() } else { list(&self.groups) };
+        let extra: Vec<String> = self.extra.iter().map(|(k, v)| format!("{k:?}:{}", list(v))).collect();
+        let extra = match extra.is_empty() {
+            true => "(nil)".to_owned(),
+            false => format!("{{{}}}", extra.join(", ")),
+        };
+        let uid = &self.uid;
+        format!(
+            "&user.DefaultInfo{{Name:\"\", UID:{uid:?}, Groups:{groups}, Extra:map[string][]string{extra}}}"
+        )
     }
 
     /// What `requestor` must be allowed to do, each one; the first that isn't is the refusal.

@@ -139,6 +139,6 @@ fn impersonation() {
         users "system:anonymous" is forbidden: User "admin" cannot impersonate resource "users" in API group "" at the cluster scope
         {"groups":["system:unauthenticated"],"username":"system:anonymous"}"#]]
     .assert_eq(&show(&[("impersonate-user", "system:anonymous")]));
-    expect!["400 requested [{Group  devs    }] without impersonating a user"]
+    expect![[r#"400 requested &user.DefaultInfo{Name:"", UID:"", Groups:[]string{"devs"}, Extra:map[string][]string(nil)} without impersonating a user name"#]]
         .assert_eq(&show(&[("impersonate-group", "devs")]));
 }

@@ -182,8 +182,9 @@ fn bind(account: &Object, request: &Object, lookup: &dyn Lookup) -> Result<Bound
         ("", "Secret") => ("secrets", namespace),
         ("", "Node") => ("nodes", ""),
         _ => {
-            let gvk = meta::GroupVersionKind::from_api_version(api_version, kind);
-            return Err(Status::bad_request(format!("cannot bind token to object of type {gvk}")));
+            let (_, version) = meta::gvk::parse_api_version(api_version);
+            let why = format!("cannot bind token to object of type {group}/{version}, Kind={kind}");
+            return Err(Status::bad_request(why));
         }
     };
     let object = lookup.get("", resource, namespace, name);
