@@ -161,9 +161,10 @@ impl ApiServer {
             true => self.resource(request, accepted, body).await,
             false => self.non_resource(request, accepted),
         };
+        let told = || std::mem::take(&mut *request.told.lock().unwrap_or_else(PoisonError::into_inner));
         result.unwrap_or_else(|e| match e.is_no_such_path() && self.is_nobodys(&request.info.path) {
             true => Reply::text(e.code, "404 page not found\n"),
-            false => Reply::failure(&e, accepted),
+            false => Reply::failure(&e, accepted).warn(&told()),
         })
     }
 

@@ -10,7 +10,7 @@ use auth::{Decision, forbidden};
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
 use http::{HeaderMap, Method, Uri};
 use meta::{Attributes, Status, UserInfo};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Who is at the other end, as far as the connection tells.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,8 @@ pub(crate) struct Request {
     pub(crate) headers: HeaderMap,
     pub(crate) info: RequestInfo,
     pub(crate) user: Arc<UserInfo>,
+    /// Warnings of a write that failed: they are told with the failure.
+    pub(crate) told: Mutex<Vec<String>>,
 }
 
 impl Request {
@@ -93,7 +95,7 @@ impl Parsed {
     pub(crate) fn new(method: Method, uri: &Uri, headers: HeaderMap, peer: Peer) -> Result<Self, Status> {
         let info = RequestInfo::parse(method.as_str(), uri.path(), uri.query().unwrap_or_default())?;
         info.check_timeout()?;
-        Ok(Self(Request { method, headers, info, user: Arc::default() }, peer))
+        Ok(Self(Request { method, headers, info, user: Arc::default(), told: Mutex::default() }, peer))
     }
 
     /// Finds out who asks, and whom they act as.

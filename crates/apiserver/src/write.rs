@@ -12,7 +12,7 @@ use crate::server::{ApiServer, ServerView};
 use crate::stage::Request;
 use meta::{GroupVersionResource, Object, Reason, Status};
 use registry::Context;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use store::{Committed, Encoded, Entry, Expect, Txn, TxnError, Write};
 
 /// A write on its way.
@@ -26,6 +26,14 @@ pub(crate) struct Writing<'a> {
     pub(crate) now: jiff::Timestamp,
     /// For the names that admission makes.
     entropy: u64,
+}
+
+impl Drop for Writing<'_> {
+    /// An answer carries the warnings itself; a failure finds them here.
+    fn drop(&mut self) {
+        let mut told = self.request.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.append(&mut self.warnings);
+    }
 }
 
 impl<'a> Writing<'a> {

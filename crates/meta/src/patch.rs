@@ -362,7 +362,10 @@ mod tests {
                 "replace operation does not apply: doc is missing key: /l/7: missing value",
             ),
             (json!([{"op": "frob", "path": "/l"}]), "Unexpected kind: frob"),
-            (json!({}), "json: cannot unmarshal object into Go value of type jsonpatch.Patch"),
+            (
+                json!({}),
+                "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
+            ),
         ] {
             assert_eq!(patched(doc(), patch), want);
         }

@@ -72,7 +72,7 @@ fn names_are_generated_and_namespaces_must_fit() {
         expect!["405 MethodNotAllowed: the server does not allow this method on the requested resource"],
     );
     w.fails(
-        "GET /apis/nope/v1/things",
+        "GET /apis/apps/v9/things",
         expect!["404 NotFound: the server could not find the requested resource"],
     );
     w.fails(
@@ -265,4 +265,56 @@ fn every_cluster_has_these() {
         readyz check passed
     "#]],
     );
+}
+
+#[test]
+fn what_nobody_serves_is_not_found_in_plain_text() {
+    let w = World::new();
+    for path in ["/nope", "/healthz/nope", "/apis/nope", "/apis/nope/v1/things"] {
+        w.check(&format!("GET {path}"), expect!["404\n404 page not found\n"]);
+        w.check(&format!("POST {path}\n\n{{}}"), expect!["404\n404 page not found\n"]);
+    }
+}
+
+#[test]
+fn metadata_of_one_object_is_no_answer_to_a_list() {
+    let w = World::new();
+    let accept = "Accept: application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
+    w.fails(&format!("GET {CM}\n{accept}"), expect!["406 NotAcceptable: you requested PartialObjectMetadata, but the requested object is a list (*core.ConfigMapList)"]);
+}
+
+#[test]
+fn a_failed_write_tells_its_warnings() {
+    let w = World::new();
+    let (code, _, warnings) = w.ask(&format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"A_b\"}},\"foo\":1}}"));
+    assert_eq!(
+        (code, warnings.as_slice()),
+        (422, [r#"299 - "unknown field \"foo\"""#.to_owned()].as_slice())
+    );
+}
+
+#[test]
+fn a_list_from_the_cache_has_no_pages() {
+    let w = World::new();
+    for name in ["a", "b"] {
+        w.ok(&format!("POST {CM}\n\n{{\"metadata\":{{\"name\":\"{name}\"}}}}"));
+    }
+    let count = |query: &str| w.ok(&format!("GET {CM}?{query}"))["items"].as_array().map(Vec::len);
+    assert_eq!([count("resourceVersion=0&limit=1"), count("limit=1")], [Some(2), Some(1)]);
+}
+
+#[test]
+fn a_review_of_access_has_no_name_and_tells_who_wrote_it() {
+    let w = World::new();
+    let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    let review = |metadata: &str| {
+        format!(
+            "POST {path}\n\n{{\"metadata\":{metadata},\"spec\":{{\"user\":\"bob\",\"nonResourceAttributes\":{{\"path\":\"/x\",\"verb\":\"get\"}}}}}}"
+        )
+    };
+    let v = w.ok(&review("{}"));
+    expect![[r#"{"f:spec":{"f:nonResourceAttributes":{".":{},"f:path":{},"f:verb":{}},"f:user":{}}}"#]]
+        .assert_eq(&v["metadata"]["managedFields"][0]["fieldsV1"].to_string());
+    let (code, body, _) = w.ask(&review(r#"{"labels":{"a":"b"}}"#));
+    assert!(code == 422 && body.contains("must be empty"), "{code} {body}");
 }

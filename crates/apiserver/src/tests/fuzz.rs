@@ -443,10 +443,14 @@ fn resident() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
 }
 
-/// Whether a 5xx is upstream's answer too: what must be asked of somebody who isn't there, and a revision to come.
+/// Whether a 5xx is upstream's answer too: what must be asked of somebody who isn't there, a revision to come, and a patch
+/// that can't be merged.
 fn is_expected(code: u16, uri: &str, body: &str) -> bool {
     let asks_others = ["/proxy", "/log", "/exec", "/attach", "/portforward"].iter().any(|p| uri.contains(p));
-    (code == 503 && asks_others) || (code == 504 && body.contains("Too large resource version"))
+    let cannot_be_merged = code == 500 && uri.starts_with("PATCH ") && !body.contains("\"reason\":");
+    cannot_be_merged
+        || (code == 503 && asks_others)
+        || (code == 504 && body.contains("Too large resource version"))
 }
 
 fn look_at_everything(w: &World) {

@@ -74,3 +74,32 @@ fn apply_creates_and_finds_conflicts() {
         200
         {"apiVersion":"v1","data":{"k":"w"},"kind":"ConfigMap","metadata":{"creationTimestamp":"2025-06-15T15:06:40Z","name":"a","namespace":"default","resourceVersion":"+3","uid":"UID"}}"#]]);
 }
+
+#[test]
+fn what_cannot_be_merged_is_told_as_upstream_tells_it() {
+    let w = World::new();
+    w.ok(&format!("POST {DEPLOYMENTS}\n\n{}", deployment()));
+    let patch = |query: &str, media: &str, body: &str| {
+        format!("PATCH {DEPLOYMENTS}/web{query}\nContent-Type: application/{media}\n\n{body}")
+    };
+    w.fails(
+        &patch(
+            "",
+            "strategic-merge-patch+json",
+            r#"{"spec":{"template":{"spec":{"containers":[{"image":"x"}]}}}}"#,
+        ),
+        expect!["500 -: map: map[image:x] does not contain declared merge key: name"],
+    );
+    w.fails(
+        &patch("?fieldManager=m", "apply-patch+yaml", r#"{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"},"spec":{"replica":1}}"#),
+        expect!["500 -: failed to create typed patch object (/web; apps/v1, Kind=Deployment): .spec.replica: field not declared in schema"],
+    );
+    w.fails(
+        &patch("", "json-patch+json", "{}"),
+        expect!["400 BadRequest: error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"],
+    );
+    w.fails(
+        &patch("?fieldValidation=Strict", "strategic-merge-patch+json", r#"{"spec":{"replica":1}}"#),
+        expect![[r#"422 Invalid:  "" is invalid: patch: Invalid value: "map[spec:map[replica:1]]": strict decoding error: unknown field "spec.replica""#]],
+    );
+}

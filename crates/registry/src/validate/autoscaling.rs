@@ -114,12 +114,7 @@ fn metric(metric: &At<'_>, faults: &mut Faults) {
     let set = |name: &'static str| target.get(name).is_set();
     match kind.str() {
         "Resource" | "ContainerResource" => {
-            if source.get("name").is_empty() {
-                faults.push(source.get("name").missing("must specify a resource name"));
-            }
-            if kind.str() == "ContainerResource" && source.get("container").is_empty() {
-                faults.push(source.get("container").missing("must specify a container"));
-            }
+            container_resource(&source, kind.str() == "ContainerResource", faults);
             let at = target.get("averageUtilization");
             match (set("averageUtilization"), set("averageValue")) {
                 (false, false) => {
@@ -150,9 +145,24 @@ fn metric(metric: &At<'_>, faults: &mut Faults) {
     }
 }
 
+/// The resource of pods, or of one container of them.
+fn container_resource(source: &At<'_>, of_container: bool, faults: &mut Faults) {
+    let (name, container) = (source.get("name"), source.get("container"));
+    match name.is_empty() {
+        true => faults.push(name.missing("must specify a resource name")),
+        false if of_container => super::resources::container_resource_name(name.str(), &name, faults),
+        false => {}
+    }
+    if of_container {
+        match container.is_empty() {
+            true => faults.push(container.missing("must specify a container")),
+            false => container.rule(names::dns1123_label, faults),
+        }
+    }
+}
+
 /// A metric of an object or from outside is compared as it is, or shared among the pods.
 fn value_or_average(is_object: bool, source: &At<'_>, faults: &mut Faults) {
-    source.get("metric").get("selector").selector(faults);
     let target = source.get("target");
     let (value, average) = (target.get("value"), target.get("averageValue"));
     match (value.is_set(), average.is_set()) {

@@ -287,11 +287,13 @@ pub(crate) fn validate_job(o: &Object) -> Faults {
     let spec = At::top(o, "spec");
     job_spec(&spec, &mut faults);
     let selector = spec.get("selector");
+    let labels = spec.get("template").get("metadata").get("labels");
     if !selector.is_set() {
+        // No selector is one that nothing matches.
         faults.push(selector.missing(""));
+        faults.push(labels.invalid("`selector` does not match template `labels`"));
         return faults;
     }
-    let labels = spec.get("template").get("metadata").get("labels");
     let have: BTreeMap<String, String> =
         labels.entries().map(|(k, v)| (k.to_owned(), v.str().to_owned())).collect();
     let parsed = selector.selector(&mut faults).and_then(|s| s.selector().ok());
@@ -474,6 +476,8 @@ fn time_zone(at: &At<'_>, faults: &mut Faults) {
     } else if name.eq_ignore_ascii_case("local") {
         let why = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
         faults.push(at.invalid(why));
+    } else if jiff::tz::TimeZone::get(name).is_err() {
+        faults.push(at.invalid(format!("unknown time zone {name}")));
     }
 }
 

@@ -253,14 +253,15 @@ fn kind_names(at: &At<'_>, faults: &mut Faults) {
         let text = if mixed { at.str().to_lowercase() } else { at.str().to_owned() };
         let wrong = names::dns1035_label(&text).join(",");
         let prefix = if mixed { "may have mixed case, but should otherwise match: " } else { "" };
-        if !text.is_empty() && !wrong.is_empty() {
-            faults.push(at.invalid(format!("{prefix}{wrong}")));
+        if !wrong.is_empty() {
+            faults.push(FieldError::invalid(&at.path(), at.str(), format!("{prefix}{wrong}")));
         }
     };
-    label(at.get("plural"), false);
-    label(at.get("singular"), false);
-    label(at.get("kind"), true);
-    label(at.get("listKind"), true);
+    for (field, mixed) in [("plural", false), ("singular", false), ("kind", true), ("listKind", true)] {
+        if !at.get(field).is_empty() {
+            label(at.get(field), mixed);
+        }
+    }
     at.get("shortNames").items().for_each(|n| label(n, false));
     at.get("categories").items().for_each(|n| label(n, false));
     let list = at.get("listKind");

@@ -34,7 +34,7 @@ pub(crate) fn validate_endpoints(o: &Object) -> Faults {
                 false => faults.push(ip.invalid("must be a valid IP address")),
             }
             address.get("hostname").optional_rule(names::dns1123_label, &mut faults);
-            address.get("nodeName").optional_rule(names::dns1123_subdomain, &mut faults);
+            address.get("nodeName").set_rule(names::dns1123_subdomain, &mut faults);
         }
         let ports = subset.get("ports");
         for port in ports.items() {
@@ -80,7 +80,7 @@ fn slice_ports(ports: &At<'_>, faults: &mut Faults) {
             faults.push(FieldError::duplicate(&name.path(), name.str()));
         }
         port.get("protocol").one_of(&["SCTP", "TCP", "UDP"], faults);
-        port.get("appProtocol").optional_rule(names::qualified_name, faults);
+        port.get("appProtocol").set_rule(names::qualified_name, faults);
     }
 }
 
@@ -107,8 +107,8 @@ fn endpoint(endpoint: &At<'_>, kind: &str, faults: &mut Faults) {
             _ => {}
         }
     }
-    endpoint.get("nodeName").optional_rule(names::dns1123_subdomain, faults);
-    endpoint.get("hostname").optional_rule(names::dns1123_label, faults);
+    endpoint.get("nodeName").set_rule(names::dns1123_subdomain, faults);
+    endpoint.get("hostname").set_rule(names::dns1123_label, faults);
     endpoint.get("deprecatedTopology").labels(faults);
     for (key, rule) in
         [("forZones", names::label_value as fn(&str) -> Vec<String>), ("forNodes", names::dns1123_subdomain)]
@@ -157,7 +157,7 @@ pub(crate) fn validate_ingress(o: &Object) -> Faults {
         }
         tls.get("secretName").optional_rule(names::dns1123_subdomain, &mut faults);
     }
-    spec.get("ingressClassName").optional_rule(names::dns1123_subdomain, &mut faults);
+    spec.get("ingressClassName").set_rule(names::dns1123_subdomain, &mut faults);
     faults
 }
 
@@ -256,12 +256,16 @@ pub(crate) fn validate_ingress_class(o: &Object) -> Faults {
     }
     let parameters = spec.get("parameters");
     if parameters.is_set() {
+        parameters.get("apiGroup").set_rule(names::dns1123_subdomain, &mut faults);
         parameters.get("kind").required_rule(names::path_segment, &mut faults);
         parameters.get("name").required_rule(names::path_segment, &mut faults);
         let (scope, namespace) = (parameters.get("scope"), parameters.get("namespace"));
         scope.one_of(&["Cluster", "Namespace"], &mut faults);
-        if scope.str() == "Namespace" && namespace.is_empty() {
-            faults.push(namespace.missing("`parameters.scope` is set to 'Namespace'"));
+        if scope.str() == "Namespace" {
+            match namespace.is_set() {
+                true => namespace.rule(names::dns1123_label, &mut faults),
+                false => faults.push(namespace.missing("`parameters.scope` is set to 'Namespace'")),
+            }
         }
         if scope.str() == "Cluster" && namespace.is_set() {
             faults.push(namespace.forbidden("`parameters.scope` is set to 'Cluster'"));

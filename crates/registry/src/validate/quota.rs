@@ -37,7 +37,9 @@ pub(crate) fn validate_quota(o: &Object) -> Faults {
             faults.push(scopes.invalid("conflicting scopes"));
         }
     }
-    let hard: Vec<&str> = spec.get("hard").entries().map(|(name, _)| name).collect();
+    // What is counted by its path or comes from outside fits any scope.
+    let hard = spec.get("hard").entries().map(|(name, _)| name);
+    let hard: Vec<&str> = hard.filter(|name| !name.contains('/')).collect();
     if scopes.items().any(|s| !scope_fits(s.str(), &hard)) {
         faults.push(scopes.invalid("unsupported scope applied to resource"));
     }

@@ -2,6 +2,8 @@
 
 use super::at::At;
 use crate::pod::defaults::CONTAINER_LISTS;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use meta::{FieldPath, Object};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -171,6 +173,21 @@ pub(crate) fn claim(new: &Object, _: Option<&Object>) -> Vec<String> {
     old_annotations(new, &OLD_VOLUME_ANNOTATIONS[..1], &mut out);
     fractional(&At::top(new, "spec").get("resources"), &["storage"], ["requests", "limits"], &mut out);
     out
+}
+
+/// What a Secret of TLS is warned of: certificate or key is none (`pkg/registry/core/secret/strategy.go`; the words are
+/// Go's `crypto/tls`).
+pub(crate) fn secret(new: &Object, _: Option<&Object>) -> Vec<String> {
+    if new.str(&["type"]) != "kubernetes.io/tls" {
+        return Vec::new();
+    }
+    let has_pem = |key| {
+        let data = STANDARD.decode(new.str(&["data", key])).unwrap_or_default();
+        String::from_utf8_lossy(&data).contains("-----BEGIN ")
+    };
+    let parts = [("tls.crt", "certificate"), ("tls.key", "key")];
+    let missing = parts.iter().find(|(key, _)| !has_pem(key));
+    missing.map(|(_, what)| format!("tls: failed to find any PEM data in {what} input")).into_iter().collect()
 }
 
 /// What a StorageClass is warned of (`pkg/api/storage/util.go`).

@@ -157,12 +157,8 @@ pub(super) fn rule(rule: &At<'_>, faults: &mut Faults) {
         faults.push(FieldError::required(&version.path(), ""));
     }
     let resources = rule.get("resources");
-    let mut seen = Unique::default();
     for resource in resources.items() {
         resource.required(faults);
-        if seen.has(resource.str()) {
-            faults.push(resource.duplicate());
-        }
     }
     if resources.len() > 1 && resources.items().any(|r| r.str() == "*/*") {
         faults.push(resources.invalid("if '*/*' is present, must not specify other resources"));

@@ -321,12 +321,18 @@ pub(crate) fn validate_stateful_set(o: &Object) -> Faults {
     }
     counts(&spec, &["replicas", "minReadySeconds"], &mut faults);
     spec.get("ordinals").get("start").non_negative(&mut faults);
-    spec.get("serviceName").optional_rule(meta::names::dns1123_label, &mut faults);
     if selector(&spec, "statefulset", &mut faults) {
         let mut whole = spec.value().clone();
         whole["template"] = with_claims(&spec);
         running_template(&At::new(&whole, spec.path()), "StatefulSet", &mut faults);
     }
+    faults
+}
+
+/// A new StatefulSet. Its service's name never changes, so an old one may stay as bad as it is.
+pub(crate) fn validate_new_stateful_set(o: &Object) -> Faults {
+    let mut faults = Vec::new();
+    At::top(o, "spec").get("serviceName").optional_rule(meta::names::dns1123_label, &mut faults);
     faults
 }
 

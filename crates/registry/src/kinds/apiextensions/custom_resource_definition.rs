@@ -29,6 +29,7 @@ static STRATEGY: Strategy = Strategy {
         validate: validate_definition_update,
         ..WHOLE
     },
+    unconditional_update: false,
     ..PLAIN
 };
 

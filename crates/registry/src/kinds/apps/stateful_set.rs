@@ -27,6 +27,7 @@ static STRATEGY: Strategy = Strategy {
     default,
     warnings: crate::validate::warnings::stateful_set,
     validate: validate_stateful_set,
+    validate_create: crate::validate::workload::validate_new_stateful_set,
     update: Update { validate: validate_stateful_set_update, ..WHOLE },
     validate_name: crate::names::dns_label,
     ..PLAIN

@@ -22,7 +22,7 @@ pub(super) fn kind() -> Kind {
         .short(&["hpa"])
         .category("all")
         .stored_as("autoscaling", "v2", to_stored, from_stored)
-        .status(json!({"currentMetrics": null, "desiredReplicas": 0}))
+        .status(json!({"currentReplicas": 0, "desiredReplicas": 0}))
         .table(COLUMNS, |o, now| {
             let mut stored = o.clone();
             to_stored(&mut stored);

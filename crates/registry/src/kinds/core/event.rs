@@ -39,8 +39,14 @@ pub(super) fn kind() -> Kind {
         .strategy(&STRATEGY)
 }
 
-static STRATEGY: Strategy =
-    Strategy { default, validate: crate::validate::event::validate_event, create_on_update: true, ..PLAIN };
+static STRATEGY: Strategy = Strategy {
+    default,
+    validate: crate::validate::event::validate_event,
+    // Anything that stands in a path: events are named after what they are about.
+    validate_name: crate::names::path_segment,
+    create_on_update: true,
+    ..PLAIN
+};
 
 /// Fields that upstream always writes.
 pub(in crate::kinds) fn default(o: &mut Object) {

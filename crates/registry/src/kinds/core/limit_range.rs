@@ -12,6 +12,12 @@ pub(super) fn kind() -> Kind {
 
 static STRATEGY: Strategy = Strategy {
     default,
+    // One without a name gets one (`pkg/registry/core/limitrange/strategy.go`).
+    prepare_for_create: |o, _| {
+        if o.metadata.name.is_empty() && o.metadata.generate_name.is_empty() {
+            o.metadata.name.clone_from(&o.metadata.uid);
+        }
+    },
     validate: crate::validate::quota::validate_limit_range,
     create_on_update: true,
     ..PLAIN

@@ -36,7 +36,7 @@ static STRATEGY: Strategy = Strategy {
     prepare_for_create,
     warnings: crate::validate::warnings::claim,
     validate: validate_claim,
-    update: Update { validate: validate_claim_update, ..WHOLE },
+    update: Update { prepare: prepare_for_update, validate: validate_claim_update, ..WHOLE },
     ..PLAIN
 };
 
@@ -65,6 +65,13 @@ fn prepare_for_create(o: &mut Object, _: &Context) {
         spec.as_object_mut().map(|s| s.remove("dataSource"));
     }
     same_data_source(spec);
+}
+
+/// A client that sends one of the two says as much as one that sends both.
+fn prepare_for_update(o: &mut Object, _: &Object, _: &Context) {
+    if let Some(spec) = o.body.get_mut("spec").filter(|s| s.is_object()) {
+        same_data_source(spec);
+    }
 }
 
 /// `dataSource` and `dataSourceRef` say the same, where a client gives one of them.

@@ -21,6 +21,7 @@ pub(super) fn kind() -> Kind {
 static STRATEGY: Strategy = Strategy {
     default,
     validate: validate_secret,
+    warnings: crate::validate::warnings::secret,
     update: Update { prepare: keep_type, validate: validate_secret_update, ..WHOLE },
     ..PLAIN
 };

@@ -48,6 +48,7 @@ static STRATEGY: Strategy = Strategy {
     validate: |o| validate_new_form(&stored(o)),
     validate_create: |o| validate_new_form_create(&stored(o)),
     update: Update { validate: |new, old| validate_new_form_update(&stored(new), &stored(old)), ..WHOLE },
+    validate_name: crate::names::path_segment,
     create_on_update: true,
     ..PLAIN
 };

@@ -28,6 +28,12 @@ pub(super) fn kind() -> Kind {
 
 static STRATEGY: Strategy = Strategy {
     default,
+    warnings: |o, _| {
+        let asks = !items(o, &["spec", "tokenRequests"]).is_empty();
+        let says = o.get(&["spec", "serviceAccountTokenInSecrets"]).is_some_and(|v| !v.is_null());
+        let text = "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes";
+        (asks && !says).then(|| text.to_owned()).into_iter().collect()
+    },
     validate: crate::validate::storage::validate_csi_driver,
     unconditional_update: false,
     ..PLAIN
