@@ -12,6 +12,9 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenT
 /// The first kernel that takes layers one by one (`lowerdir+`).
 const LAYERS_ONE_BY_ONE: (u32, u32) = (6, 5);
 
+/// Longer texts no file system's context takes (`strndup_user` in the kernel's `fs/fsopen.c`), in bytes.
+const LONGEST_VALUE: usize = 255;
+
 /// What an overlay is made of.
 pub(crate) struct Overlay<'a> {
     /// Lower directories, topmost first.
@@ -36,12 +39,15 @@ impl Overlay<'_> {
 
     fn by_context(&self, volatile: bool) -> rustix::io::Result<OwnedFd> {
         let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        for layer in &self.layers {
-            rustix::mount::fsconfig_set_string(&context, "lowerdir+", *layer)?;
-        }
-        if let Some((upper, work)) = self.writable {
-            rustix::mount::fsconfig_set_string(&context, "upperdir", upper)?;
-            rustix::mount::fsconfig_set_string(&context, "workdir", work)?;
+        let layers = self.layers.iter().map(|layer| ("lowerdir+", *layer));
+        let writable = self.writable.map(|(upper, work)| [("upperdir", upper), ("workdir", work)]);
+        for (key, path) in layers.chain(writable.into_iter().flatten()) {
+            if path.as_os_str().len() <= LONGEST_VALUE {
+                rustix::mount::fsconfig_set_string(&context, key, path)?;
+            } else {
+                let directory = open(path)?;
+                rustix::mount::fsconfig_set_string(&context, key, name(&directory))?;
+            }
         }
         if volatile {
             rustix::mount::fsconfig_set_flag(&context, "volatile")?;
@@ -58,8 +64,6 @@ impl Overlay<'_> {
     /// All in one string of at most a page. Directories go by their descriptors: any number of layers that an image
     /// may have fits then, and no character of a path can be taken for a separator.
     fn by_options(&self, volatile: bool) -> rustix::io::Result<OwnedFd> {
-        let open = |path: &Path| rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        let name = |directory: &OwnedFd| format!("/proc/self/fd/{}", directory.as_raw_fd());
         let layers = self.layers.iter().map(|layer| open(layer)).collect::<Result<Vec<_>, _>>()?;
         let mut options = format!("lowerdir={}", layers.iter().map(name).collect::<Vec<_>>().join(":"));
         let writable = self.writable.map(|(upper, work)| Ok::<_, Errno>((open(upper)?, open(work)?)));
@@ -81,6 +85,16 @@ impl Overlay<'_> {
         rustix::mount::unmount(self.place, UnmountFlags::DETACH)?;
         tree
     }
+}
+
+/// A directory, to be named by its descriptor.
+fn open(path: &Path) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// A short name for an open directory.
+fn name(directory: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", directory.as_raw_fd())
 }
 
 fn takes_layers_one_by_one() -> bool {
@@ -136,6 +150,16 @@ mod tests {
             for tree in [read_only.by_options(false).unwrap(), overlay.by_options(true).unwrap()] {
                 assert_eq!((read(&tree, "file"), read(&tree, "other")), ("lower".into(), "middle".into()));
             }
+            let long = at(&["d"; 150].join("/"));
+            let [top, upper, work] = ["top", "upper", "work"].map(|name| long.join(name));
+            for directory in [&top, &upper, &work] {
+                fs::create_dir(directory).unwrap();
+            }
+            fs::write(top.join("deep"), "deep").unwrap();
+            let overlay =
+                Overlay { layers: vec![&top, &lower], writable: Some((&upper, &work)), place: &place };
+            let tree = overlay.mount().unwrap();
+            assert_eq!((read(&tree, "file"), read(&tree, "deep")), ("lower".into(), "deep".into()));
             assert!(fs::read_dir(&place).unwrap().next().is_none(), "nothing stays mounted");
         };
         std::thread::spawn(work).join().unwrap();
