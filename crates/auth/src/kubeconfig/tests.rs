@@ -31,7 +31,7 @@ fn writes_a_new_file() {
             client-certificate-data: Q0VSVA==
             client-key-data: S0VZ
     "#]]
-    .assert_eq(&to_yaml(&merge(None, &entry).unwrap()));
+    .assert_eq(&to_yaml(&merge(None, &entry).unwrap().0));
 }
 
 #[test]
@@ -39,10 +39,10 @@ fn keeps_what_is_there() {
     let pair = pair();
     let entry = Entry { name: "ironclad", server: "https://[::1]:6443", ca: "CA", client: &pair };
     let old = json!({"apiVersion": "v1", "kind": "Config", "current-context": "work", "preferences": {},
-        "clusters": [{"name": "work", "cluster": {"server": "https://work"}}, {"name": "ironclad", "cluster": {"server": "old"}}],
+        "clusters": [{"name": "work", "cluster": {"server": "https://work"}}, {"name": "ironclad", "cluster": {"server": "https://[::1]:6443"}}],
         "contexts": null,
         "users": [{"name": "work", "user": {"token": "0123", "exec": {"args": ["get-token", "yes", "- x", ""], "env": null}}}]});
-    let merged = merge(Some(old), &entry).unwrap();
+    let (merged, _) = merge(Some(old), &entry).unwrap();
     expect![[r#"
         apiVersion: v1
         clusters:
@@ -78,7 +78,7 @@ fn keeps_what_is_there() {
             client-key-data: S0VZ
     "#]]
     .assert_eq(&to_yaml(&merged));
-    assert_eq!(merge(Some(merged.clone()), &entry).unwrap(), merged);
+    assert_eq!(merge(Some(merged.clone()), &entry).unwrap().0, merged);
 }
 
 #[test]
@@ -120,4 +120,49 @@ fn files_are_merged_in_one_step() {
         write(&file, &Entry { name: "x", server: "https://x", ca: "CA", client: &pair }).unwrap_err();
     assert!(refused.to_string().contains("it was left as it is"), "{refused}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "a: [");
+}
+
+#[test]
+fn clusters_side_by_side_have_names_of_their_own() {
+    let pair = pair();
+    let entry = |server, ca| Entry { name: "ironclad", server, ca, client: &pair };
+    let put = |old, server, ca| merge(Some(old), &entry(server, ca)).unwrap();
+    let (one, name) = put(json!(null), "https://127.0.0.1:6443", "A");
+    assert_eq!(name, "ironclad");
+    let (two, name) = put(one, "https://127.0.0.1:6444", "B");
+    assert_eq!(name, "ironclad-2");
+    // Each finds its own again: on another port, and made anew on the same.
+    let (three, name) = put(two, "https://127.0.0.1:7000", "B");
+    assert_eq!(name, "ironclad-2");
+    let (four, name) = put(three, "https://127.0.0.1:6443", "C");
+    assert_eq!((name.as_str(), four["current-context"].as_str()), ("ironclad", Some("ironclad")));
+    let servers: Vec<_> =
+        four["clusters"].as_array().unwrap().iter().map(|c| &c["cluster"]["server"]).collect();
+    assert_eq!(servers, ["https://127.0.0.1:6443", "https://127.0.0.1:7000"]);
+    assert_eq!(four["contexts"][1]["context"], json!({"cluster": "ironclad-2", "user": "ironclad-2-admin"}));
+}
+
+#[test]
+fn a_users_file_stays_the_users() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let dir = tempfile::tempdir().unwrap();
+    let pair = pair();
+    let entry = Entry { name: "ironclad", server: "https://x", ca: "CA", client: &pair };
+    let home = dir.path().join("home");
+    std::fs::create_dir(&home).unwrap();
+    // Where the test may not give files away, all of it is our own.
+    let user = if chown(&home, Some(65_534), Some(65_534)).is_ok() {
+        65_534
+    } else {
+        home.metadata().unwrap().uid()
+    };
+    let file = home.join(".kube/deep/config");
+    write(&file, &entry).unwrap();
+    write(&file, &Entry { name: "other", server: "https://y", ..entry }).unwrap();
+    for made in [&file, &home.join(".kube"), &home.join(".kube/deep")] {
+        assert_eq!(made.metadata().unwrap().uid(), user, "{}", made.display());
+    }
+    assert!(super::takes(&file).is_ok() && super::takes(&home.join("none")).is_ok());
+    std::fs::write(&file, "kind: Pod").unwrap();
+    assert!(super::takes(&file).is_err());
 }

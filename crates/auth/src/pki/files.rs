@@ -3,7 +3,7 @@
 use super::PkiError;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::Path;
 
 /// Larger than any key or certificate; what is larger is not ours.
@@ -32,11 +32,55 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, PkiError> {
 }
 
 /// Replaces the file's content in one step; the file is 0600.
-pub(crate) fn write(path: &Path, content: &str) -> Result<(), PkiError> {
-    let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+pub(super) fn write(path: &Path, content: &str) -> Result<(), PkiError> {
+    write_as(path, content, None)
+}
+
+/// [`write`], for a file of the user's own: it belongs to whom it belonged before, or else to whom the folder does that
+/// it is made in. Folders that are not there yet are made, as client-go does.
+pub(crate) fn write_for_owner(path: &Path, content: &str) -> Result<(), PkiError> {
+    let there = path.ancestors().find_map(|p| Some((p, fs::metadata(of_name(p)).ok()?)));
+    let owner = there.as_ref().map(|(_, m)| (m.uid(), m.gid()));
+    let dir = folder(path);
+    fs::create_dir_all(dir).map_err(failed("create directory", dir))?;
+    let made =
+        dir.ancestors().take_while(|d| there.as_ref().is_some_and(|(t, _)| d.starts_with(t) && d != t));
+    for dir in made {
+        give(dir, owner).map_err(failed("create directory", dir))?;
+    }
+    write_as(path, content, owner)
+}
+
+/// The folder that a path stands in.
+fn folder(path: &Path) -> &Path {
+    of_name(path.parent().unwrap_or(Path::new("")))
+}
+
+/// A relative path's last parent has an empty name.
+fn of_name(path: &Path) -> &Path {
+    if path.as_os_str().is_empty() { Path::new(".") } else { path }
+}
+
+/// Only root can give files away; others make what is their own.
+fn give(path: &Path, owner: Option<(u32, u32)>) -> std::io::Result<()> {
+    let Some((user, group)) = owner else { return Ok(()) };
+    let now = fs::metadata(path)?;
+    if (now.uid(), now.gid()) == (user, group) {
+        return Ok(());
+    }
+    match chown(path, Some(user), Some(group)) {
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
+}
+
+fn write_as(path: &Path, content: &str, owner: Option<(u32, u32)>) -> Result<(), PkiError> {
+    let dir = folder(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = dir.join(format!(".{name}.{}.tmp", std::process::id()));
-    let written = write_new(&temporary, content).and_then(|()| fs::rename(&temporary, path));
+    let written = write_new(&temporary, content)
+        .and_then(|()| give(&temporary, owner))
+        .and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         // What is left over is worthless; the error that matters is the first.
         let _ = fs::remove_file(&temporary);

@@ -6,7 +6,7 @@ mod issue;
 mod request;
 mod tls;
 
-pub(crate) use files::{read as read_file, write as write_file};
+pub(crate) use files::{read as read_file, write_for_owner as write_file_for_owner};
 pub use issue::{Host, Profile};
 pub use request::{Asked, Terms, base64, fingerprint, request, serves, sign, subject, to_pem, validity};
 pub use tls::{client_config, server_config};
