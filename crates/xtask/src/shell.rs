@@ -21,6 +21,13 @@ pub(crate) fn run(program: &str, args: &[&str]) -> Result<()> {
     run_with(program, args, &[])
 }
 
+/// Becomes the program: it has the terminal, and a Ctrl-C, for itself, and ends when it says so.
+pub(crate) fn become_program(program: &Path, args: &[&str]) -> Result<()> {
+    use std::os::unix::process::CommandExt;
+    let error = Command::new(program).args(args).current_dir(root()).exec();
+    Err(error).with_context(|| format!("{} could not be started", program.display()))
+}
+
 /// [`run`] with variables added to the environment.
 pub(crate) fn run_with(program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<()> {
     let mut command = Command::new(program);

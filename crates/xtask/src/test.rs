@@ -85,7 +85,7 @@ pub(crate) fn demo(args: &[String]) -> Result<()> {
     let kubectl = kubectl.to_string_lossy();
     all.push(&kubectl);
     all.extend(args.iter().map(String::as_str));
-    shell::run(&binary.to_string_lossy(), &all)
+    shell::become_program(&binary, &all)
 }
 
 /// A cluster from this checkout, in the foreground.
@@ -93,7 +93,7 @@ pub(crate) fn dev(args: &[String]) -> Result<()> {
     let binary = ironclad("dev")?;
     let mut all = vec!["up"];
     all.extend(args.iter().map(String::as_str));
-    shell::run(&binary.to_string_lossy(), &all)
+    shell::become_program(&binary, &all)
 }
 
 /// The benchmarks.
