@@ -159,15 +159,22 @@ fn kernel_version(release: &str) -> Option<(u32, u32)> {
 pub(crate) fn run() -> anyhow::Result<()> {
     let machine = Machine::look();
     let version = if machine.cgroup_v2 { "v2" } else { "v1" };
-    println!("kernel {}, cgroup {version} ({})", machine.kernel, machine.controllers.join(" "));
+    let mut text =
+        format!("kernel {}, cgroup {version} ({})\n", machine.kernel, machine.controllers.join(" "));
     let findings = machine.findings();
     for f in &findings {
-        println!("{} {}", if f.level == Level::Missing { "missing:" } else { "lacking:" }, f.text);
+        text += if f.level == Level::Missing { "missing: " } else { "lacking: " };
+        text += &f.text;
+        text.push('\n');
     }
-    if findings.iter().any(|f| f.level == Level::Missing) {
+    let missing = findings.iter().any(|f| f.level == Level::Missing);
+    if !missing {
+        text += if findings.is_empty() { "This machine has everything.\n" } else { "A node can run here.\n" };
+    }
+    crate::progress::print(&text)?;
+    if missing {
         anyhow::bail!("a node cannot run here until what is missing is there");
     }
-    println!("{}", if findings.is_empty() { "This machine has everything." } else { "A node can run here." });
     Ok(())
 }
 

@@ -160,7 +160,9 @@ pub(crate) struct Demo {
     pub(crate) once: bool,
 }
 
-/// Prints a completion script.
-pub(crate) fn completion(shell: clap_complete::Shell) {
-    clap_complete::generate(shell, &mut Cli::command(), "ironclad", &mut std::io::stdout());
+/// A completion script.
+pub(crate) fn completion(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "ironclad", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }

@@ -2,10 +2,13 @@
 //! updated under load.
 
 use crate::cli::Demo;
+use crate::ending::Ending;
+use crate::progress::say;
+use crate::runtime_process::own_file;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,7 +16,6 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
 
 const MANIFEST: &str = include_str!("demo/manifest.yaml");
 /// How long the cluster may take to be ready, and a rollout to be done.
@@ -29,12 +31,11 @@ const PACE: Duration = Duration::from_millis(20);
 pub(crate) fn run(flags: Demo) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let (mut interrupt, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let mut demo = Show::start(flags).await?;
+        let mut ending = Ending::new()?;
+        let mut demo = Show::start(flags)?;
         let result = tokio::select! {
             result = demo.steps() => result,
-            _ = interrupt.recv() => Ok(()),
-            _ = term.recv() => Ok(()),
+            () = ending.told() => Ok(()),
         };
         let cleaned = demo.clean_up().await;
         result.and(cleaned)
@@ -44,35 +45,33 @@ pub(crate) fn run(flags: Demo) -> Result<()> {
 struct Show {
     flags: Demo,
     dir: PathBuf,
-    program: PathBuf,
+    /// In the user's hands, not the cluster's: what `kubectl apply` is shown with.
+    manifest: PathBuf,
     server: Child,
 }
 
 fn title(text: &str) {
-    println!("\n== {text}");
+    say(&format!("\n== {text}"));
 }
 
 impl Show {
-    async fn start(flags: Demo) -> Result<Self> {
+    fn start(flags: Demo) -> Result<Self> {
         let dir = std::env::temp_dir().join(format!("ironclad-demo-{}", std::process::id()));
-        let program = std::env::current_exe().context("cannot find this program's own file")?;
+        let manifest = dir.with_extension("yaml");
         title("a cluster");
-        println!("$ ironclad up --data-dir {}", dir.display());
-        let mut command = Command::new(&program);
-        command.args(["up", "--data-dir"]).arg(&dir).stdin(Stdio::null()).stdout(Stdio::piped());
-        // A session of its own: Ctrl-C reaches this program alone, which then cleans up.
-        command.process_group(0);
+        say(&format!("$ ironclad up --data-dir {}", dir.display()));
+        let mut command = own(&["up", "--data-dir"]);
+        command.arg(&dir).stdin(Stdio::null()).stdout(Stdio::piped());
         let server = command.spawn().context("cannot start the cluster")?;
-        Ok(Self { flags, dir, program, server })
+        Ok(Self { flags, dir, manifest, server })
     }
 
     async fn steps(&mut self) -> Result<()> {
         self.wait_ready().await?;
         self.kubectl(&["get", "nodes"]).await?;
         title("an application: three replicas, a service, a ConfigMap, a volume, probes");
-        let manifest = self.dir.join("demo.yaml");
-        std::fs::write(&manifest, MANIFEST).context("cannot write the manifest")?;
-        self.kubectl(&["apply", "-f", &manifest.to_string_lossy()]).await?;
+        std::fs::write(&self.manifest, MANIFEST).context("cannot write the manifest")?;
+        self.kubectl(&["apply", "-f", &self.manifest.to_string_lossy()]).await?;
         self.rolled_out().await?;
         self.kubectl(&["get", "pods", "-o", "wide"]).await?;
         let address = self.service().await?;
@@ -91,7 +90,7 @@ impl Show {
         let mut lines = BufReader::new(out).lines();
         let ready = async {
             while let Some(line) = lines.next_line().await? {
-                println!("{line}");
+                say(&line);
                 if line.starts_with("ready in ") {
                     return Ok(());
                 }
@@ -106,7 +105,7 @@ impl Show {
 
     /// Shows and runs a kubectl command.
     async fn kubectl(&self, args: &[&str]) -> Result<()> {
-        println!("$ kubectl {}", args.join(" "));
+        say(&format!("$ kubectl {}", args.join(" ")));
         let status =
             self.command(args).status().await.context("cannot start kubectl; name it with --kubectl")?;
         if status.success() { Ok(()) } else { bail!("kubectl {} failed", args.join(" ")) }
@@ -159,11 +158,11 @@ impl Show {
             let now = self.ready_pods().await?;
             if now.len() == 3 && !now.contains(&victim) {
                 let new: Vec<&String> = now.iter().filter(|n| !before.contains(n)).collect();
-                println!(
+                say(&format!(
                     "{} ms later {} serves in its place",
                     start.elapsed().as_millis(),
                     new.first().map_or("another", |n| n)
-                );
+                ));
                 return Ok(());
             }
             if start.elapsed() > PATIENCE {
@@ -179,37 +178,56 @@ impl Show {
         self.kubectl(&["set", "env", "deployment/web", "DEMO_VERSION=2"]).await?;
         self.rolled_out().await?;
         let (asked, failed, error) = load.stop().await;
-        println!("{asked} requests during the update, {failed} failed{error}");
+        say(&format!("{asked} requests during the update, {failed} failed{error}"));
         show_pages(address).await?;
         Ok(failed)
     }
 
     async fn next_steps(&self, address: SocketAddr) -> Result<()> {
         title("what to try next");
-        println!("  export KUBECONFIG={}", self.dir.join("kubeconfig").display());
-        println!("  curl http://{address}/");
-        println!("  kubectl get all; kubectl describe deployment web; kubectl logs deploy/web");
-        println!("  kubectl scale deployment web --replicas=10");
-        println!("  kubectl rollout undo deployment web");
+        say(&format!("  export KUBECONFIG={}", self.dir.join("kubeconfig").display()));
+        say(&format!("  curl http://{address}/"));
+        say("  kubectl get all; kubectl describe deployment web; kubectl logs deploy/web");
+        say("  kubectl scale deployment web --replicas=10");
+        say("  kubectl rollout undo deployment web");
         if self.flags.once {
             return Ok(());
         }
-        println!("\nCtrl-C removes the cluster and everything of it.");
+        say("\nCtrl-C removes the cluster and everything of it.");
         std::future::pending().await
     }
 
     async fn clean_up(&mut self) -> Result<()> {
         title("cleaning up");
-        let mut down = Command::new(&self.program);
-        down.args(["down", "--purge", "--data-dir"]).arg(&self.dir);
-        let status = down.status().await.context("cannot clean up")?;
-        let _ = self.server.wait().await;
-        if status.success() {
+        let _ = std::fs::remove_file(&self.manifest);
+        // It may have been started a moment ago, and not have taken its folder yet: `down` would not find it.
+        let pid = self.server.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        if tokio::time::timeout(PATIENCE, self.server.wait()).await.is_err() {
+            self.server.kill().await.context("cannot end the cluster's server")?;
+        }
+        // Nothing in it: the server had not taken it yet.
+        let _ = std::fs::remove_dir(&self.dir);
+        if !self.dir.exists() {
+            return Ok(());
+        }
+        let status = own(&["down", "--purge", "--data-dir"]).arg(&self.dir).status().await;
+        if status.context("cannot clean up")?.success() {
             Ok(())
         } else {
-            bail!("something of {} may be left", Path::new(&self.dir).display())
+            bail!("something of {} may be left", self.dir.display())
         }
     }
+}
+
+/// This program with other arguments, in a process group of its own: Ctrl-C reaches the demo alone, which then cleans
+/// up, and a second one doesn't end that.
+fn own(args: &[&str]) -> Command {
+    let mut command = Command::new(own_file());
+    command.args(args).process_group(0);
+    command
 }
 
 /// One GET on a connection of its own; the body of a 200.
@@ -239,7 +257,7 @@ async fn show_pages(address: SocketAddr) -> Result<()> {
         pages.insert(pod, page);
     }
     for page in pages.values() {
-        println!("{}", page.trim_end().replace('\n', " · "));
+        say(&page.trim_end().replace('\n', " · "));
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The image `ironclad.local/demo`: this very binary with the shared libraries that it was started with.
 
+use crate::runtime_process::own_file;
 use image::builtin::{Recipe, Source};
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -13,7 +14,7 @@ const NAME: &str = "ironclad.local/demo:latest";
 /// What the image is made of. The libraries are those that the kernel mapped for this process: what was needed to start
 /// here is what is needed to start there.
 pub(crate) fn recipe() -> Recipe {
-    let program = std::fs::read_link("/proc/self/exe").unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
+    let program = own_file();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let mut files = vec![Source { from: program.clone(), to: "/ironclad".into() }];
     // Libraries keep their own paths, where the loader looks for them.

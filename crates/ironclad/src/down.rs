@@ -3,8 +3,9 @@
 use crate::agent::Membership;
 use crate::claims::Claims;
 use crate::cli::Down;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, Holder};
 use crate::node::Node;
+use crate::progress::say;
 use crate::runtime_process;
 use crate::settings::{Cluster, host_name};
 use anyhow::{Context, Result, bail};
@@ -32,7 +33,10 @@ pub(crate) fn run(flags: Down) -> Result<()> {
         bail!("there is no cluster in {}", dir.root().display());
     }
     stop_server(&dir)?;
-    let _lock = dir.lock()?;
+    if !dir.is_ours() {
+        bail!("the cluster in {} is gone: another process removed it meanwhile", dir.root().display());
+    }
+    let _lock = dir.lock_to_end()?;
     let root = rustix::process::geteuid().is_root();
     let ranges = match ranges(&dir) {
         Ok(ranges) => ranges,
@@ -48,12 +52,12 @@ pub(crate) fn run(flags: Down) -> Result<()> {
     }
     if flags.purge {
         let others = remove(&dir)?;
-        println!("nothing of the cluster in {} is left", dir.root().display());
+        say(&format!("nothing of the cluster in {} is left", dir.root().display()));
         if others > 0 {
-            println!("files there that are not the cluster's were not touched: {others}");
+            say(&format!("files there that are not the cluster's were not touched: {others}"));
         }
     } else {
-        println!("the cluster in {} is stopped; its data is kept", dir.root().display());
+        say(&format!("the cluster in {} is stopped; its data is kept", dir.root().display()));
     }
     Ok(())
 }
@@ -61,16 +65,18 @@ pub(crate) fn run(flags: Down) -> Result<()> {
 /// Ends a running `up`, and waits until it has let go of the data directory.
 fn stop_server(dir: &DataDir) -> Result<()> {
     let start = Instant::now();
-    while let Some(pid) = dir.holder() {
-        let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-        let pid = pid.context("the data directory is held by something that is no process")?;
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    while let Some(holder) = dir.holder() {
+        let pid = match holder {
+            Holder::Server(pid) => rustix::process::Pid::from_raw(pid),
+            Holder::Other => None,
+        };
+        if let Some(pid) = pid {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
         if start.elapsed() > STOP_TIMEOUT {
-            bail!(
-                "process {} did not stop within {} s; end it by hand",
-                pid.as_raw_nonzero(),
-                STOP_TIMEOUT.as_secs()
-            );
+            let who = pid.map_or("another process".into(), |pid| format!("process {}", pid.as_raw_nonzero()));
+            let root = dir.root().display();
+            bail!("{who} did not let go of {root} within {} s; end it by hand", STOP_TIMEOUT.as_secs());
         }
         pause();
     }

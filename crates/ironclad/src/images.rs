@@ -3,9 +3,9 @@
 use crate::cli::{Cluster, Image as Command};
 use crate::data_dir::DataDir;
 use crate::demo_image;
+use crate::progress::print;
 use anyhow::{Context, Result, bail};
 use image::{Auth, Image, Reference, Store};
-use std::io::Write as _;
 use std::sync::Arc;
 
 /// Fails where images could not be unpacked: said before anything else is looked at.
@@ -42,7 +42,7 @@ pub(crate) fn run(command: Command) -> Result<()> {
             store.pin(&images.iter().map(|i| i.id.clone()).collect())?;
             // What was imported outlasts a power cut from here on.
             store.settle()?;
-            images.iter().for_each(|i| println!("{}", label(i)));
+            print(&images.iter().flat_map(labels).map(|l| l + "\n").collect::<String>())?;
         }
         Command::Pull { cluster, reference, creds } => {
             let auth = creds.as_deref().map(credentials).transpose()?;
@@ -56,7 +56,7 @@ pub(crate) fn run(command: Command) -> Result<()> {
                     runtime.block_on(image::registry::pull(Arc::new(store), &name, auth))?
                 }
             };
-            println!("{}", label(&image));
+            print(&format!("{}\n", label(&image)))?;
         }
         Command::List { cluster } => list(&open_existing(cluster)?)?,
         Command::Remove { cluster, reference } => {
@@ -78,6 +78,11 @@ fn credentials(text: &str) -> Result<Auth> {
     Ok(Auth { username: user.to_owned(), password: password.to_owned(), ..Auth::default() })
 }
 
+/// Every name that an image has, or what it is known by without one.
+fn labels(image: &Image) -> Vec<String> {
+    if image.tags.is_empty() { vec![label(image)] } else { image.tags.clone() }
+}
+
 fn label(image: &Image) -> String {
     image.tags.first().or(image.digests.first()).unwrap_or(&image.id).clone()
 }
@@ -90,9 +95,5 @@ fn list(store: &Store) -> Result<()> {
     for r in rows {
         text += &format!("{:width$}  {:tag_width$}  {:13}  {}\n", r.image, r.tag, r.id, r.size);
     }
-    // Whoever reads only the first lines (`| head`) has them.
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
-        _ => Ok(()),
-    }
+    print(&text)
 }

@@ -9,6 +9,7 @@ mod demo;
 mod demo_image;
 mod demo_server;
 mod down;
+mod ending;
 mod images;
 mod kubeconfig;
 mod machine;
@@ -44,7 +45,9 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("ironclad: {e:#}");
+            use std::io::Write;
+            // Where nobody reads it, the exit code says it alone.
+            let _ = writeln!(std::io::stderr(), "ironclad: {e:#}");
             ExitCode::FAILURE
         }
     }
@@ -60,14 +63,12 @@ fn dispatch(command: Command, started: std::time::Instant) -> anyhow::Result<()>
         Command::Image(command) => images::run(command),
         Command::Check => check::run(),
         Command::Kubeconfig(flags) => kubeconfig::run(flags),
-        Command::Version => {
-            println!("ironclad {}, Kubernetes API {}", env!("CARGO_PKG_VERSION"), apiserver::VERSION);
-            Ok(())
-        }
-        Command::Completion { shell } => {
-            cli::completion(shell);
-            Ok(())
-        }
+        Command::Version => progress::print(&format!(
+            "ironclad {}, Kubernetes API {}\n",
+            env!("CARGO_PKG_VERSION"),
+            apiserver::VERSION
+        )),
+        Command::Completion { shell } => progress::print(&cli::completion(shell)),
         Command::Demo(flags) => demo::run(flags),
     }
 }

@@ -1,6 +1,7 @@
 //! What a person sees while a cluster starts: short lines on a terminal, log lines elsewhere.
 
-use std::io::IsTerminal;
+use anyhow::{Context, Result};
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 use tracing_subscriber::EnvFilter;
 
@@ -9,15 +10,31 @@ pub(crate) fn start_logging() {
     let filter = EnvFilter::try_from_env("IRONCLAD_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     let human = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(human);
-    let log = log.with_target(!human);
+    // Where nobody reads the log any more (`2>&1 | head`), nothing else may fail of that.
+    let log = log.with_target(!human).log_internal_errors(false);
     // A second call, as in tests, changes nothing.
     let _ = if human { log.compact().without_time().try_init() } else { log.try_init() };
+}
+
+/// Prints what was asked for. Whoever reads only the first lines (`| head`) has them.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e).context("cannot print the answer"),
+        _ => Ok(()),
+    }
+}
+
+/// Says something in passing: that nobody reads it (any more) ends nothing.
+pub(crate) fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
 /// Tells what is being done.
 pub(crate) fn tell(text: &str) {
     if std::io::stdout().is_terminal() {
-        println!("  {text}");
+        say(&format!("  {text}"));
     } else {
         tracing::info!("{text}");
     }

@@ -29,6 +29,13 @@ pub(crate) fn bridge(dir: &DataDir) -> String {
     format!("ic-{}", dir.id())
 }
 
+/// The file of the program that runs. Once another one has been put in its place (by an update, or the next build), it
+/// has no name any more, and can still be run and read.
+pub(crate) fn own_file() -> PathBuf {
+    let link = PathBuf::from("/proc/self/exe");
+    fs::read_link(&link).ok().filter(|p| p.exists()).unwrap_or(link)
+}
+
 /// How the runtime of a data directory is set up.
 pub(crate) fn config(dir: &DataDir, pods: &str) -> Result<RuntimeConfig> {
     let state = dir.run().join("runtime");
@@ -76,8 +83,7 @@ pub(crate) async fn ensure(dir: &DataDir, pods: &str) -> Result<()> {
         .append(true)
         .open(&path)
         .with_context(|| format!("cannot open {}", path.display()))?;
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let mut command = Command::new(program);
+    let mut command = Command::new(own_file());
     command.arg(ARGUMENT).arg(dir.root()).arg(pods);
     command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).current_dir("/");
     let mut child = command.spawn().context("cannot start the container runtime")?;

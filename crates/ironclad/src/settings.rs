@@ -6,6 +6,7 @@ use crate::data_dir::{DataDir, write_atomically};
 use anyhow::{Context, Result};
 use network::address::{MAX_CLUSTERS, Ranges};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -24,6 +25,22 @@ pub(crate) struct ConfigFile {
     write_kubeconfig: Option<PathBuf>,
     no_node: Option<bool>,
     node_name: Option<String>,
+}
+
+impl ConfigFile {
+    fn parse(value: Value) -> Result<Self> {
+        let settings = match value {
+            // An empty file says nothing, as one with comments alone does.
+            Value::Null => Map::new(),
+            Value::Object(settings) => settings,
+            _ => anyhow::bail!("settings are a map, such as `noNode: true`"),
+        };
+        for (name, value) in &settings {
+            let alone = Value::Object(Map::from_iter([(name.clone(), value.clone())]));
+            serde_json::from_value::<Self>(alone).with_context(|| name.clone())?;
+        }
+        Ok(serde_json::from_value(Value::Object(settings))?)
+    }
 }
 
 /// What one start of a cluster is asked to be.
@@ -48,11 +65,14 @@ impl Settings {
                 let text = String::from_utf8_lossy(&bytes);
                 let read = meta::yaml::decode(&text).map_err(|e| anyhow::anyhow!("{e}"));
                 let decoded = read.with_context(|| format!("{} is neither YAML nor JSON", path.display()))?;
-                serde_json::from_value(decoded.value)
+                ConfigFile::parse(decoded.value)
                     .with_context(|| format!("in the config file {}", path.display()))?
             }
         };
         let node_name = file.node_name.unwrap_or_else(host_name);
+        if let Some(fault) = meta::names::dns1123_subdomain(&node_name).first() {
+            anyhow::bail!("the node can't be named {node_name:?}: {fault}");
+        }
         Ok(Self {
             data_dir: DataDir::new(flags.cluster.data_dir.or(file.data_dir))?,
             listen: flags.listen.or(file.listen),
@@ -69,7 +89,7 @@ pub(crate) fn host_name() -> String {
     let clean: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
     let clean = clean.trim_matches(['-', '.']).to_owned();
-    if clean.is_empty() { "localhost".into() } else { clean }
+    if meta::names::dns1123_subdomain(&clean).is_empty() { clean } else { "localhost".into() }
 }
 
 /// What a cluster keeps from its first start on.
@@ -133,6 +153,7 @@ impl Cluster {
     pub(crate) fn machine(&self) -> Ipv4Addr {
         match self.listen.ip() {
             IpAddr::V4(ip) if !ip.is_unspecified() => ip,
+            IpAddr::V6(ip) if ip.is_loopback() => Ipv4Addr::LOCALHOST,
             _ => crate::machine::main_address().unwrap_or(Ipv4Addr::LOCALHOST),
         }
     }
@@ -226,6 +247,17 @@ mod tests {
     }
 
     #[test]
+    fn loopback_is_not_left_for_pods() {
+        let at = |listen: &str| {
+            let cluster = Cluster { listen: listen.parse().unwrap(), ranges: 0 };
+            (cluster.machine().is_loopback(), cluster.server_url())
+        };
+        assert_eq!(at("127.0.0.1:7"), (true, "https://127.0.0.1:7".into()));
+        assert_eq!(at("[::1]:7"), (true, "https://[::1]:7".into()));
+        assert_eq!(at("192.0.2.1:7"), (false, "https://192.0.2.1:7".into()));
+    }
+
+    #[test]
     fn a_server_without_a_node_leaves_the_first_ranges_to_others() {
         for name in ["/a", "/b", "/var/lib/ironclad"] {
             let dir = DataDir::new(Some(name.into())).unwrap();
@@ -266,6 +298,20 @@ mod tests {
             Up { cluster, listen: None, write_kubeconfig: None, no_node: false, config: Some(path.clone()) };
         let error = format!("{:#}", Settings::new(up.clone(), false).unwrap_err());
         assert!(error.contains("unknown field `noNodes`"), "{error}");
+        std::fs::write(&path, "nodeName: Big_One\n").unwrap();
+        let error = format!("{:#}", Settings::new(up.clone(), false).unwrap_err());
+        assert!(error.contains("the node can't be named \"Big_One\": a lowercase RFC 1123"), "{error}");
+        for (text, fault) in [
+            ("listen: 5", "listen: invalid type: integer `5`, expected socket address"),
+            ("listen: here", "listen: invalid socket address syntax"),
+            ("- noNode", "settings are a map"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = format!("{:#}", Settings::new(up.clone(), false).unwrap_err());
+            assert!(error.contains(fault), "{text}: {error}");
+        }
+        std::fs::write(&path, "# nothing yet\n").unwrap();
+        assert!(Settings::new(up.clone(), false).unwrap().node);
         std::fs::write(&path, "listen: 127.0.0.1:7000\nnoNode: true\n").unwrap();
         let s = Settings::new(up, false).unwrap();
         assert_eq!((s.listen.unwrap().port(), s.node), (7000, false));

@@ -3,6 +3,7 @@
 use crate::agent::token::JoinToken;
 use crate::cli::Token;
 use crate::data_dir::DataDir;
+use crate::progress::print;
 use crate::settings::Cluster;
 use anyhow::{Context, Result, bail};
 use api::MetaExt;
@@ -54,8 +55,7 @@ pub(crate) fn run(flags: Token) -> Result<()> {
         );
     }
     let token = JoinToken { authority, bearer: format!("{id}.{secret}") };
-    println!("ironclad agent --server {} --token {token}", cluster.public_url());
-    Ok(())
+    print(&format!("ironclad agent --server {} --token {token}\n", cluster.public_url()))
 }
 
 /// Letters and digits that nobody can guess.

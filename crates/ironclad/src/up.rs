@@ -2,8 +2,9 @@
 
 use crate::check::{Level, Machine};
 use crate::claims::Claims;
+use crate::ending::Ending;
 use crate::node::Node;
-use crate::progress::{since_exec, start_logging, tell};
+use crate::progress::{say, since_exec, start_logging, tell};
 use crate::settings::{Cluster, Settings};
 use crate::wiring::{self, ControlPlane};
 use crate::{data_dir, kubeconfig};
@@ -11,7 +12,6 @@ use anyhow::{Context, Result, bail};
 use api::core::v1::Node as NodeObject;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 /// Less free space than this is not enough to start with, in bytes.
@@ -77,6 +77,9 @@ fn take(settings: &Settings) -> Result<Held> {
             dir.root().display()
         );
     }
+    if let Some(path) = &settings.write_kubeconfig {
+        kubeconfig::takes(path)?;
+    }
     let early = if dir.exists() { Some(dir.lock()?) } else { None };
     let claims = if settings.node { Some(Claims::open()?) } else { None };
     let (cluster, listener) = Cluster::choose(settings, claims.as_ref())?;
@@ -94,14 +97,15 @@ fn take(settings: &Settings) -> Result<Held> {
 }
 
 async fn serve(settings: &Settings, held: Held, started: Instant) -> Result<()> {
-    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut ending = Ending::new()?;
     let (stop, stopping) = watch::channel(false);
     let Held { _lock, cluster, listener } = held;
     tell(&format!("data in {}, API at {}", settings.data_dir.root().display(), cluster.server_url()));
     let plane = wiring::build(settings, &cluster)?;
     kubeconfig::write(&settings.data_dir.kubeconfig(), &cluster, &plane.pki)?;
     if let Some(path) = &settings.write_kubeconfig {
-        kubeconfig::write(path, &cluster, &plane.pki)?;
+        let context = kubeconfig::write(path, &cluster, &plane.pki)?;
+        tell(&format!("{} has the context {context}", path.display()));
     }
     let serving = listen(settings, &cluster, &plane, listener, &stopping)?;
     plane.start_deciders(settings, &cluster)?;
@@ -111,14 +115,13 @@ async fn serve(settings: &Settings, held: Held, started: Instant) -> Result<()> 
             node.start(plane.door(&node.name, node.internal_ip())?, stopping.clone()).await?;
         }
         wait_ready(settings, &plane).await?;
-        println!("ready in {} ms", since_exec(started).as_millis());
+        say(&format!("ready in {} ms", since_exec(started).as_millis()));
         tell(&format!("export KUBECONFIG={}", settings.data_dir.kubeconfig().display()));
         std::future::pending::<Result<()>>().await
     };
     let result = tokio::select! {
         result = begin => result,
-        _ = term.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        () = ending.told() => Ok(()),
     };
     tell("stopping; containers go on, `ironclad down` stops them");
     stop.send_replace(true);

@@ -8,8 +8,9 @@ pub(crate) mod token;
 use crate::claims::Claims;
 use crate::cli::Agent;
 use crate::data_dir::{DataDir, write_atomically};
+use crate::ending::Ending;
 use crate::node::{Door, Node};
-use crate::progress::{since_exec, start_logging, tell};
+use crate::progress::{say, since_exec, start_logging, tell};
 use crate::publish::ClusterSettings;
 use crate::up::{PACE, SLOW, WORKERS, is_ready, machine_allows, why_not};
 use anyhow::{Context, Result, bail};
@@ -21,7 +22,6 @@ use kubelet::ServerTls;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 /// First and longest pause until the node is known to the server.
@@ -86,7 +86,7 @@ pub(crate) fn run(flags: Agent, started: Instant) -> Result<()> {
 }
 
 async fn serve(dir: &DataDir, flags: &Agent, started: Instant) -> Result<()> {
-    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut ending = Ending::new()?;
     let (stop, stopping) = watch::channel(false);
     let made = !dir.root().exists();
     dir.create()?;
@@ -94,13 +94,12 @@ async fn serve(dir: &DataDir, flags: &Agent, started: Instant) -> Result<()> {
     let begin = async {
         let (client, name) = start(dir, flags, stopping).await?;
         wait_ready(&client, &name).await;
-        println!("ready in {} ms", since_exec(started).as_millis());
+        say(&format!("ready in {} ms", since_exec(started).as_millis()));
         std::future::pending::<Result<()>>().await
     };
     let result = tokio::select! {
         result = begin => result,
-        _ = term.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        () = ending.told() => Ok(()),
     };
     if result.is_err() && made && !dir.node_file().exists() {
         // Whoever did not join leaves nothing behind.
