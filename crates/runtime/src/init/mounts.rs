@@ -165,7 +165,15 @@ fn kind_of(tree: &OwnedFd) -> Result<Kind, Failure> {
 }
 
 fn put(root: &Root, tree: OwnedFd, target: &str) -> Result<(), Failure> {
-    let mountpoint = root.mountpoint(target, kind_of(&tree)?)?;
+    let source = kind_of(&tree)?;
+    let mountpoint = root.mountpoint(target, source)?;
+    if kind_of(&mountpoint)? != source {
+        // In runc's words; the kernel says no more than that an argument is invalid.
+        return Err(Failure(format!(
+            "mounting at {target:?}: not a directory: Are you trying to mount a directory onto a file (or vice-versa)? \
+             Check if the specified host path exists and is the expected type"
+        )));
+    }
     attach_at(tree, mountpoint).doing(|| format!("mounting at {target:?}"))
 }
 
