@@ -186,6 +186,9 @@ impl Show {
     async fn next_steps(&self, address: SocketAddr) -> Result<()> {
         title("what to try next");
         say(&format!("  export KUBECONFIG={}", self.dir.join("kubeconfig").display()));
+        if self.flags.kubectl.is_absolute() {
+            say(&format!("  alias kubectl={}", self.flags.kubectl.display()));
+        }
         say(&format!("  curl http://{address}/"));
         say("  kubectl get all; kubectl describe deployment web; kubectl logs deploy/web");
         say("  kubectl scale deployment web --replicas=10");
