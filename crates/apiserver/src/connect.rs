@@ -3,6 +3,7 @@
 
 use crate::catalog::Served;
 use crate::codec;
+use crate::log_options;
 use crate::proxy::{Links, Target, Tunnel};
 use crate::reply::{Payload, Reply};
 use crate::server::{ApiServer, ServerView};
@@ -135,6 +136,9 @@ impl ApiServer {
     /// `log`, `exec`, `attach`, `portforward`: none where there is nothing yet.
     fn pod_stream(&self, request: &Request, pod: &Object, action: &str) -> Result<Option<Tunnel>, Status> {
         let m = &pod.metadata;
+        if action == "log" {
+            log_options::check(&m.name, &pairs(request, &LOG_OPTIONS))?;
+        }
         let node = pod.str(&["spec", "nodeName"]);
         if node.is_empty() && action == "log" {
             container_of(request, pod)?;

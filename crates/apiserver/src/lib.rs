@@ -28,6 +28,7 @@ mod headers;
 mod hooks;
 pub mod limits;
 mod list;
+mod log_options;
 mod metadata;
 mod metrics;
 mod model;

@@ -18,10 +18,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+/// How requests without TLS begin (`tlsRecordHeaderLooksLikeHTTP` in Go's `net/http`).
+const PLAIN_HTTP: [&[u8; 5]; 5] = [b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO"];
+/// The answer to them, in the words of Go's `net/http`.
+const NOT_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
 /// Tells everything that runs long that the server is stopping.
 #[derive(Debug)]
@@ -114,8 +120,8 @@ impl ApiServer {
     }
 
     async fn connection(self: Arc<Self>, stream: TcpStream, acceptor: TlsAcceptor, watcher: Watcher) {
-        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
-        let Ok(Ok(stream)) = handshake else { return };
+        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, secured(stream, acceptor)).await;
+        let Ok(Some(stream)) = handshake else { return };
         let peer = peer_of(&stream);
         let service = service_fn(move |request| {
             let (server, peer) = (self.clone(), peer.clone());
@@ -154,6 +160,21 @@ async fn accept(
             None
         }
     }
+}
+
+/// The connection behind TLS. Who speaks plain HTTP is told so, as Go's server does it: a mistyped URL otherwise looks
+/// like a broken server.
+async fn secured(mut stream: TcpStream, acceptor: TlsAcceptor) -> Option<TlsStream<TcpStream>> {
+    let mut first = [0; 5];
+    if stream.peek(&mut first).await.is_ok_and(|n| n == first.len()) && PLAIN_HTTP.contains(&&first) {
+        // What was sent is read: the kernel drops our answer with a connection in which something is left unread.
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request).await;
+        let _ = stream.write_all(NOT_TLS).await;
+        let _ = stream.shutdown().await;
+        return None;
+    }
+    acceptor.accept(stream).await.ok()
 }
 
 fn peer_of(stream: &TlsStream<TcpStream>) -> Peer {

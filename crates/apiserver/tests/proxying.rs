@@ -282,3 +282,14 @@ async fn a_stop_ends_watches_and_lets_the_server_go() {
     let ended = tokio::time::timeout(std::time::Duration::from_secs(15), w.done).await;
     ended.expect("the server ends").unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn plain_http_is_told_that_this_is_tls() {
+    let w = World::new().await;
+    let mut stream = TcpStream::connect(("127.0.0.1", w.port)).await.unwrap();
+    stream.write_all(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.0 400 Bad Request"), "{answer}");
+    assert!(answer.ends_with("Client sent an HTTP request to an HTTPS server.\n"), "{answer}");
+}
