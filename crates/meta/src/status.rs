@@ -4,105 +4,64 @@
 use crate::field::FieldError;
 use serde_json::{Value, json};
 
-/// The machine-readable reason of a failure (`metav1.StatusReason`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each variant is the API's own word")]
-pub enum Reason {
-    Unknown,
-    BadRequest,
-    Unauthorized,
-    Forbidden,
-    NotFound,
-    MethodNotAllowed,
-    NotAcceptable,
-    AlreadyExists,
-    Conflict,
-    Gone,
-    Expired,
-    RequestEntityTooLarge,
-    UnsupportedMediaType,
-    Invalid,
-    TooManyRequests,
-    InternalError,
-    ServiceUnavailable,
-    Timeout,
-    ServerTimeout,
+/// The reasons with their HTTP statuses, once: names, codes and words follow from this table.
+macro_rules! reasons {
+    ($($name:ident $code:literal)*) => {
+        /// The machine-readable reason of a failure (`metav1.StatusReason`).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "each variant is the API's own word")]
+        pub enum Reason {
+            Unknown,
+            $($name,)*
+        }
+
+        impl Reason {
+            /// The HTTP status that goes with the reason.
+            pub fn code(self) -> u16 {
+                match self {
+                    Self::Unknown => 500,
+                    $(Self::$name => $code,)*
+                }
+            }
+
+            /// The word as it stands in JSON; empty for `Unknown`.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    Self::Unknown => "",
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+
+            /// The reason for a word in JSON; `Unknown` for any other.
+            pub fn parse(word: &str) -> Self {
+                match word {
+                    $(stringify!($name) => Self::$name,)*
+                    _ => Self::Unknown,
+                }
+            }
+        }
+    };
 }
 
-impl Reason {
-    /// The HTTP status that goes with the reason.
-    pub fn code(self) -> u16 {
-        match self {
-            Self::BadRequest => 400,
-            Self::Unauthorized => 401,
-            Self::Forbidden => 403,
-            Self::NotFound => 404,
-            Self::MethodNotAllowed => 405,
-            Self::NotAcceptable => 406,
-            Self::AlreadyExists | Self::Conflict => 409,
-            Self::Gone | Self::Expired => 410,
-            Self::RequestEntityTooLarge => 413,
-            Self::UnsupportedMediaType => 415,
-            Self::Invalid => 422,
-            Self::TooManyRequests => 429,
-            Self::InternalError | Self::ServerTimeout | Self::Unknown => 500,
-            Self::ServiceUnavailable => 503,
-            Self::Timeout => 504,
-        }
-    }
-
-    /// The word as it stands in JSON; empty for `Unknown`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "",
-            Self::BadRequest => "BadRequest",
-            Self::Unauthorized => "Unauthorized",
-            Self::Forbidden => "Forbidden",
-            Self::NotFound => "NotFound",
-            Self::MethodNotAllowed => "MethodNotAllowed",
-            Self::NotAcceptable => "NotAcceptable",
-            Self::AlreadyExists => "AlreadyExists",
-            Self::Conflict => "Conflict",
-            Self::Gone => "Gone",
-            Self::Expired => "Expired",
-            Self::RequestEntityTooLarge => "RequestEntityTooLarge",
-            Self::UnsupportedMediaType => "UnsupportedMediaType",
-            Self::Invalid => "Invalid",
-            Self::TooManyRequests => "TooManyRequests",
-            Self::InternalError => "InternalError",
-            Self::ServiceUnavailable => "ServiceUnavailable",
-            Self::Timeout => "Timeout",
-            Self::ServerTimeout => "ServerTimeout",
-        }
-    }
-
-    /// The reason for a word in JSON; `Unknown` for any other.
-    pub fn parse(word: &str) -> Self {
-        use Reason::*;
-        [
-            BadRequest,
-            Unauthorized,
-            Forbidden,
-            NotFound,
-            MethodNotAllowed,
-            NotAcceptable,
-            AlreadyExists,
-            Conflict,
-            Gone,
-            Expired,
-            RequestEntityTooLarge,
-            UnsupportedMediaType,
-            Invalid,
-            TooManyRequests,
-            InternalError,
-            ServiceUnavailable,
-            Timeout,
-            ServerTimeout,
-        ]
-        .into_iter()
-        .find(|r| r.as_str() == word)
-        .unwrap_or(Unknown)
-    }
+reasons! {
+    BadRequest 400
+    Unauthorized 401
+    Forbidden 403
+    NotFound 404
+    MethodNotAllowed 405
+    NotAcceptable 406
+    AlreadyExists 409
+    Conflict 409
+    Gone 410
+    Expired 410
+    RequestEntityTooLarge 413
+    UnsupportedMediaType 415
+    Invalid 422
+    TooManyRequests 429
+    InternalError 500
+    ServiceUnavailable 503
+    Timeout 504
+    ServerTimeout 500
 }
 
 /// A failed request as the client sees it.
