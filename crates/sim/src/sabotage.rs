@@ -12,6 +12,8 @@ pub enum Sabotage {
     Doubled(&'static str),
     /// A controller of this name is not there.
     Absent(&'static str),
+    /// The clients that watch hear of no deletion.
+    Deaf,
 }
 
 impl Sabotage {

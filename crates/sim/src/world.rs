@@ -228,7 +228,7 @@ impl World {
             ("batch/jobs", Resource::of::<api::batch::v1::Job>()),
         ];
         let watch = |(prefix, resource)| {
-            let seen = Arc::new(Mutex::new(Seen::default()));
+            let seen = Arc::new(Mutex::new(Seen::new(self.sabotage == Sabotage::Deaf)));
             let client = self.client(UserInfo::new("watcher", MASTERS), STORM);
             (prefix, seen.clone(), tokio::spawn(watcher::run(client, resource, seen)))
         };

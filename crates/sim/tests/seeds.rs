@@ -40,6 +40,7 @@ fn what_is_broken_on_purpose_is_found_out() {
         (Sabotage::Doubled("replicaset-controller"), "a set has no more pods than it asks for"),
         (Sabotage::Absent("deployment-controller"), "workloads are as wanted"),
         (Sabotage::Absent("endpoint-slice-controller"), "endpoints are the ready pods"),
+        (Sabotage::Deaf, "holds something else than the store"),
     ] {
         assert!(is_told(sabotage, expected), "{sabotage:?} was not found out");
     }
