@@ -105,7 +105,8 @@ impl Writing<'_> {
     pub(crate) fn begin_create(&mut self, mut object: Object, track: bool) -> Result<Object, Status> {
         let served = self.served.clone();
         let m = &mut object.metadata;
-        if !m.resource_version.is_empty() {
+        // What isn't stored isn't looked at by the store, which is who minds upstream.
+        if !matches!(m.resource_version.as_str(), "" | "0") && !self.options.dry_run {
             return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
         }
         (m.deletion_timestamp, m.deletion_grace_period_seconds) = (None, None);

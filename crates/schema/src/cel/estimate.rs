@@ -44,12 +44,14 @@ pub(super) fn most(schema: &Value) -> f64 {
         "array" => bound("maxItems").unwrap_or_else(|| {
             ((REQUEST_MAX - 2.0) / (schema.get("items").map_or(1.0, least_bytes) + 1.0)).floor()
         }),
-        "object" => bound("maxProperties").unwrap_or_else(|| {
-            ((REQUEST_MAX - 2.0) / (schema.get("additionalProperties").map_or(1.0, least_bytes) + 6.0))
-                .floor()
-        }),
+        "object" => match schema.get("additionalProperties").filter(|a| a.is_object()) {
+            Some(values) => bound("maxProperties")
+                .unwrap_or_else(|| ((REQUEST_MAX - 2.0) / (least_bytes(values) + 6.0)).floor()),
+            // Comparing objects with named fields is taken for nothing.
+            None => 0.0,
+        },
         "string" => longest(schema, bound("maxLength")),
-        // Upstream takes comparing a number of a schema for nothing.
+        // And so is comparing numbers.
         _ => 0.0,
     }
 }
