@@ -2,6 +2,7 @@
 
 use crate::{Digest, Error};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What a container starts from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub struct ContainerConfig {
     /// The signal that asks it to end; empty for SIGTERM.
     #[serde(deserialize_with = "or_default")]
     pub stop_signal: String,
+    /// Directories that a container may write to, whatever its root is; the values are empty.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<String, serde_json::Value>,
 }
 
 fn or_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(d: D) -> Result<T, D::Error> {

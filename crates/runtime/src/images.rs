@@ -26,6 +26,8 @@ pub struct ImageConfig {
     pub working_dir: String,
     /// Signal that asks the program to end; empty for SIGTERM.
     pub stop_signal: String,
+    /// Directories that a container may write to, also where its root is read-only.
+    pub volumes: Vec<String>,
 }
 
 /// An image on this machine.

@@ -85,6 +85,8 @@ pub(crate) struct ContainerSpec {
     pub namespaces: Vec<PathBuf>,
     /// The pod's shared memory; `None` if a mount of the pod takes its place.
     pub shm: Option<PathBuf>,
+    /// The image's volumes: directories that are made, and writable also where the root is not.
+    pub volumes: Vec<String>,
     pub mounts: Vec<MountSpec>,
     pub devices: Vec<DeviceSpec>,
     pub masked_paths: Vec<String>,

@@ -52,6 +52,8 @@ pub(crate) struct ContainerRecord {
     pub process: ProcessSpec,
     pub layers: Vec<PathBuf>,
     pub stop_signal: i32,
+    /// The image's volumes.
+    pub volumes: Vec<String>,
     pub resources: LinuxContainerResources,
     pub log_path: Option<PathBuf>,
     pub cgroup: String,

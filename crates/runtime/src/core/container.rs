@@ -44,6 +44,7 @@ impl Core {
         let record = ContainerRecord {
             process: process::process(&config, &sandbox.config, &image.config)?,
             stop_signal: process::stop_signal(&config, &image.config.stop_signal)?,
+            volumes: image.config.volumes,
             cgroup: format!("{}/{id}", linux.cgroup_parent),
             sandbox: sandbox.id,
             image_reference: image.reference,

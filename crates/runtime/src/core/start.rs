@@ -148,6 +148,7 @@ impl Core {
             mountpoint: self.places.mountpoint(),
             namespaces: namespaces.into_iter().filter(|file| file.exists()).collect(),
             shm: (!own_shm).then_some(shm),
+            volumes: record.volumes.clone(),
             mounts,
             devices: devices
                 .map(|d| DeviceSpec { source: (&d.host_path).into(), target: d.container_path.clone() })

@@ -15,6 +15,8 @@ use super::{ImageConfig, ImageInfo, ImageStore};
 use crate::clock;
 use crate::state;
 
+/// More volumes than this no image has in earnest.
+const MAX_VOLUMES: usize = 64;
 /// How long the layers of an image that was just asked for count as used: the container that is being made of them
 /// has no record yet.
 const ASKED_FOR: Duration = Duration::from_secs(60);
@@ -199,6 +201,7 @@ impl ImageStore for OciImages {
             user: c.user,
             working_dir: c.working_dir,
             stop_signal: c.stop_signal,
+            volumes: c.volumes.into_keys().take(MAX_VOLUMES).collect(),
         };
         Ok(ImageInfo { id: image.id, reference, config, layers })
     }

@@ -28,6 +28,9 @@ pub(crate) fn build(spec: &ContainerSpec) -> Result<Root, Failure> {
         |(mount, source): (&MountSpec, Option<OwnedFd>)| source.map_or_else(|| image_volume(mount, spec), Ok);
     let trees = spec.mounts.iter().zip(sources).map(tree).collect::<Result<Vec<_>, _>>()?;
     let root = Root::attach(overlay(spec)?, &spec.mountpoint)?;
+    for volume in &spec.volumes {
+        writable(&root, volume)?;
+    }
     kernel_file_systems(&root, spec)?;
     devices::populate(&root, spec)?;
     if let Some(shm) = shm {
@@ -189,6 +192,20 @@ fn bind(root: &Root, mount: &MountSpec, tree: OwnedFd) -> Result<(), Failure> {
         sys::mount_setattr(&tree, mount.recursive_readonly, READ_ONLY, 0, 0).doing(doing)?;
     }
     put(root, tree, &mount.target)
+}
+
+/// A volume that the image names: a directory, which a mount of its own keeps writable where the root is read-only.
+/// What the image has there is there, and it goes with the container, as with other runtimes. A mount of the pod covers it.
+fn writable(root: &Root, path: &str) -> Result<(), Failure> {
+    let doing = || format!("making the image's volume {path:?}");
+    let directory = root.mountpoint(path, Kind::Directory)?;
+    if super::clean(path).as_os_str().is_empty() || kind_of(&directory)? != Kind::Directory {
+        return Ok(());
+    }
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = rustix::mount::open_tree(&directory, "", flags).doing(doing)?;
+    attach_at(tree, directory).doing(doing)
 }
 
 /// Makes a path read-only by mounting it over itself.

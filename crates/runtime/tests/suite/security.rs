@@ -195,3 +195,33 @@ async fn images_cannot_lead_mounts_astray() {
     let error = world.start(&id).await.expect_err("refused");
     assert!(error.message.contains("must be an ordinary directory"), "{error}");
 }
+
+#[tokio::test]
+async fn volumes_of_the_image_are_writable_where_its_root_is_not() {
+    let world = World::new().await;
+    let image = world.path("images/busybox");
+    std::fs::create_dir_all(image.join("rootfs/kept")).expect("a directory");
+    std::fs::write(image.join("rootfs/kept/seed"), "seed").expect("a file");
+    let config =
+        r#"{"env":["PATH=/bin"],"volumes":["/","/kept","/made/deep","/etc/passwd","/proc","/covered"]}"#;
+    std::fs::write(image.join("config.json"), config).expect("a config");
+    let covered = world.path("covered");
+    std::fs::create_dir_all(&covered).expect("a directory");
+    let sandbox = world.sandbox().await;
+    let script = "exec 2>&1; cat /kept/seed; for d in / /kept /made/deep /covered /etc; do touch $d/new && echo $d; done; \
+                  test -d /proc/self && echo proc; id -un";
+    let wish = shell(script).with(move |c| {
+        security(c).readonly_rootfs = true;
+        let host_path = covered.to_string_lossy().into_owned();
+        c.mounts = vec![Mount { host_path, container_path: "/covered".into(), ..Default::default() }];
+    });
+    let (_, log) = world.finish(&sandbox, wish).await;
+    assert!(
+        log.starts_with(
+            "seedtouch: //new: Read-only file system\n/kept\n/made/deep\n/covered\ntouch: /etc/new: Read-only"
+        ),
+        "{log}"
+    );
+    assert!(log.ends_with("proc\nroot\n"), "{log}");
+    assert!(world.path("covered/new").exists(), "the pod's mount has the volume's place");
+}
