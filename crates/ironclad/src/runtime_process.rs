@@ -6,6 +6,8 @@ use crate::demo_image;
 use anyhow::{Context, Result, bail};
 use runtime::{OciImages, RuntimeConfig};
 use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -110,7 +112,9 @@ pub(crate) async fn ensure(dir: &DataDir, pods: &str) -> Result<()> {
 
 /// Starts the runtime again whenever it ends, until `stop` turns true. Containers go on without it.
 pub(crate) async fn keep(dir: DataDir, pods: String, mut stop: watch::Receiver<bool>) {
+    // In this order: `down` ends the runtime once we were told to stop, and that is no reason to start another.
     tokio::select! {
+        biased;
         _ = stop.wait_for(|s| *s) => {}
         () = restart(&dir, &pods) => {}
     }
@@ -159,9 +163,32 @@ fn pid(dir: &DataDir) -> Option<i32> {
     Some(peer.pid.as_raw_nonzero().get())
 }
 
-/// Ends the runtime's process, if one runs; its containers go on.
+/// Ends the runtime's process, if one runs; its containers go on. One that was started a moment ago and doesn't answer
+/// yet is found by its command line: it would go on serving a folder that is gone.
 pub(crate) fn stop(dir: &DataDir) -> Result<()> {
-    let Some(pid) = pid(dir).and_then(rustix::process::Pid::from_raw) else { return Ok(()) };
+    let answering = pid(dir);
+    answering.into_iter().chain(of_folder(dir).filter(|p| Some(*p) != answering)).try_for_each(end)
+}
+
+/// Runtimes of this folder and this user, whether they answer or not.
+fn of_folder(dir: &DataDir) -> impl Iterator<Item = i32> {
+    let (root, user) = (dir.root().as_os_str().as_bytes().to_vec(), rustix::process::geteuid().as_raw());
+    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(move |pid| {
+        let own = fs::metadata(format!("/proc/{pid}")).is_ok_and(|m| m.uid() == user);
+        own && fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| serves(&line, &root))
+    })
+}
+
+/// Whether a command line, as the kernel tells it, is a runtime's for this folder.
+fn serves(line: &[u8], root: &[u8]) -> bool {
+    let mut words = line.split(|b| *b == 0).skip(1);
+    words.next() == Some(ARGUMENT.as_bytes()) && words.next() == Some(root)
+}
+
+fn end(pid: i32) -> Result<()> {
+    let Some(pid) = rustix::process::Pid::from_raw(pid) else { return Ok(()) };
     let handle = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
     let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     let Ok(handle) = handle else { return Ok(()) };
@@ -173,4 +200,20 @@ pub(crate) fn stop(dir: &DataDir) -> Result<()> {
         rustix::event::poll(&mut poll, Some(&patience)).context("the container runtime did not end")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_is_known_by_its_command_line() {
+        let line = b"/usr/bin/ironclad\0runtime-process\0/var/lib/a\x0010.64.0.0/16\0";
+        assert!(serves(line, b"/var/lib/a"));
+        for (line, root) in
+            [(&line[..], &b"/var/lib"[..]), (b"", b""), (b"less\0/var/lib/a\0", b"/var/lib/a")]
+        {
+            assert!(!serves(line, root));
+        }
+    }
 }
