@@ -124,6 +124,7 @@ fn what_cannot_run_says_why_in_upstreams_words() {
         "exec: \"nonsense\": executable file not found in $PATH",
     );
     assert_eq!(path_of(&c, "nonsense", &format!("{ended}.exitCode")), "128");
+    assert_eq!(path_of(&c, "nonsense", &format!("{ended}.startedAt")), "1970-01-01T00:00:00Z");
     says(&c, "root", &format!("{waiting}.reason"), "CreateContainerConfigError");
     says(&c, "root", &format!("{waiting}.message"), "container has runAsNonRoot and image will run as root");
     says(&c, "unset", &format!("{waiting}.message"), "configmap \"unset\" not found");

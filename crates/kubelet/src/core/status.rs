@@ -158,7 +158,8 @@ impl Inputs<'_> {
                 exit_code: o.exit_code,
                 reason: text(&o.reason),
                 message: text(&o.message),
-                started_at: time(o.started_at),
+                // What never started did so at the beginning of all time, as upstream's kubelet tells it.
+                started_at: time(o.started_at).or(Some(Time(Timestamp::UNIX_EPOCH))),
                 finished_at: time(o.finished_at),
                 container_id: Some(id),
                 ..ContainerStateTerminated::default()
