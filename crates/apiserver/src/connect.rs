@@ -11,7 +11,7 @@ use crate::stage::Request;
 use admission::Operation;
 use bytes::Bytes;
 use http::header::{HOST, LOCATION, UPGRADE};
-use meta::{FieldError, FieldPath, Object, Reason, Status};
+use meta::{Object, Reason, Status};
 use serde_json::Value;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,29 +22,6 @@ const KUBELET_PORT: u16 = 10250;
 /// Options of `log` that the kubelet understands by the same name.
 const LOG_OPTIONS: [&str; 8] =
     ["follow", "previous", "timestamps", "sinceSeconds", "sinceTime", "tailLines", "limitBytes", "stream"];
-
-/// `ValidatePodLogOptions` of `pkg/apis/core/validation`.
-fn check_log_options(request: &Request) -> Result<(), Status> {
-    let q = &request.info.query;
-    let (since, mut errors) = (q.number("sinceSeconds")?, Vec::new());
-    for (field, value, least, why) in [
-        ("tailLines", q.number("tailLines")?, 0, "must be greater than or equal to 0"),
-        ("limitBytes", q.number("limitBytes")?, 1, "must be greater than 0"),
-        ("sinceSeconds", since.filter(|_| q.text("sinceTime").is_empty()), 1, "must be greater than 0"),
-    ] {
-        if let Some(n) = value.filter(|n| *n < least) {
-            errors.push(FieldError::invalid(&FieldPath::new(field), n, why));
-        }
-    }
-    if since.is_some() && !q.text("sinceTime").is_empty() {
-        let why = "at most one of `sinceTime` or `sinceSeconds` may be specified";
-        errors.push(FieldError::forbidden(&FieldPath::new("[]"), why));
-    }
-    match errors.is_empty() {
-        true => Ok(()),
-        false => Err(Status::invalid("", "PodLogOptions", &request.info.name, &errors)),
-    }
-}
 
 impl ApiServer {
     /// Serves `log`, `exec`, `attach`, `portforward` and `proxy`.
@@ -61,9 +38,6 @@ impl ApiServer {
             ("services", _) => self.service_proxy(request)?,
             ("pods", "proxy") => self.pod_proxy(request, served)?,
             ("pods", action) => {
-                if action == "log" {
-                    check_log_options(request)?;
-                }
                 let pod = self.stored(served, &info.namespace, &info.name)?;
                 match self.pod_stream(request, &pod, action)? {
                     Some(tunnel) => tunnel,
