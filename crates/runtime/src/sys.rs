@@ -6,6 +6,9 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 /// What a `clone3` gave the caller.
 #[derive(Debug)]
@@ -225,21 +228,34 @@ pub(crate) fn dup_to(fd: impl AsFd, number: RawFd) -> io::Result<()> {
     check(unsafe { libc::dup2(fd.as_fd().as_raw_fd(), number) })
 }
 
-/// The exit status that the kernel remembers for a process that is gone, where it does (Linux 6.15, `PIDFD_GET_INFO`).
-pub(crate) fn pidfd_exit_status(pidfd: impl AsFd) -> Option<i32> {
-    /// Size of the first version of `struct pidfd_info`, and where its mask and exit code stand.
+/// The exit status that the kernel remembers for a process that has ended, where it does (Linux 6.15, `PIDFD_GET_INFO`).
+/// It does so from when the process is reaped, and a process whose parent is gone is reaped by who adopted it, in its own
+/// time: that is waited for, but not beyond `limit`.
+pub(crate) fn pidfd_exit_status(pidfd: impl AsFd, limit: Duration) -> Option<i32> {
+    if let Some(status) = remembered_status(&pidfd).ok()? {
+        return Some(status);
+    }
+    let timeout = Timespec::try_from(limit).ok()?;
+    // Nothing is asked for but the hang-up, which says that it was reaped.
+    let mut polled = [PollFd::new(&pidfd, PollFlags::empty())];
+    let _ = rustix::io::retry_on_intr(|| rustix::event::poll(&mut polled, Some(&timeout)));
+    remembered_status(&pidfd).ok()?
+}
+
+/// The exit status, once the process is reaped. Fails where the kernel will never tell.
+fn remembered_status(pidfd: impl AsFd) -> io::Result<Option<i32>> {
+    /// Size of the first version of `struct pidfd_info`: its mask stands first, its exit code last.
     const SIZE: usize = 64;
-    const EXIT_CODE_AT: usize = 60;
     const WANT_EXIT: u64 = 1 << 3;
     /// `_IOWR(0xFF, 11, struct pidfd_info)`.
     const PIDFD_GET_INFO: libc::c_ulong = 0xC000_FF0B | ((SIZE as libc::c_ulong) << 16);
     let mut info = [0u8; SIZE];
     info[..8].copy_from_slice(&WANT_EXIT.to_ne_bytes());
     // SAFETY: the kernel writes at most the bytes that the request number names, which is the buffer's size.
-    let done = unsafe { libc::ioctl(pidfd.as_fd().as_raw_fd(), PIDFD_GET_INFO, info.as_mut_ptr()) };
-    let mask = u64::from_ne_bytes(info[..8].try_into().ok()?);
-    let code = i32::from_ne_bytes(info[EXIT_CODE_AT..].try_into().ok()?);
-    (done == 0 && mask & WANT_EXIT != 0).then_some(code)
+    check(unsafe { libc::ioctl(pidfd.as_fd().as_raw_fd(), PIDFD_GET_INFO, info.as_mut_ptr()) })?;
+    let (mask, code) = (info.first_chunk().copied(), info.last_chunk().copied());
+    let told = mask.is_some_and(|mask| u64::from_ne_bytes(mask) & WANT_EXIT != 0);
+    Ok(code.filter(|_| told).map(i32::from_ne_bytes))
 }
 
 /// A descriptor whose readiness the asynchronous runtime watches.
@@ -298,4 +314,25 @@ pub(crate) fn attach_device_program(group: impl AsFd, program: impl AsFd) -> io:
 
 fn check(result: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+    #[test]
+    fn an_exit_status_is_waited_for_until_the_process_is_reaped() {
+        let mut child = std::process::Command::new("sh").args(["-c", "exit 7"]).spawn().expect("a shell");
+        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).expect("its descriptor");
+        let copy = pidfd.try_clone().expect("another one");
+        let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
+        rustix::event::poll(&mut ended, None).expect("its end");
+        let asked = std::thread::spawn(move || pidfd_exit_status(copy, Duration::from_secs(30)));
+        child.wait().expect("reaped");
+        // Older kernels tell neither.
+        let told = pidfd_exit_status(&pidfd, Duration::ZERO);
+        assert_eq!(asked.join().expect("an answer"), told);
+        assert!(matches!(told, None | Some(0x700)), "{told:?}");
+    }
 }

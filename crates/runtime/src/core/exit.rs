@@ -17,6 +17,8 @@ use crate::sys;
 /// How long output of a gone process may take to be in its log (a process outside may hold the pipe open).
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 const STACK: usize = 256 * 1024;
+/// How long whoever adopted a process may take to reap it.
+const REAP_LIMIT: Duration = Duration::from_secs(2);
 /// Exit code of a process whose end nobody saw (containerd's).
 const UNKNOWN_CODE: i32 = 255;
 
@@ -133,7 +135,7 @@ impl Core {
         let id = container.record().id;
         let written = ExitRecord::read(&self.places.exit_file(&id));
         let remembered = || {
-            let status = sys::pidfd_exit_status(pidfd?)?;
+            let status = sys::pidfd_exit_status(pidfd?, REAP_LIMIT)?;
             Some(ExitRecord::from_wait_status(status, clock::now_nanos()))
         };
         match written.or_else(remembered) {
