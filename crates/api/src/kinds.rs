@@ -7,6 +7,7 @@ use crate::{
 use k8s_openapi::{ClusterResourceScope, Metadata, NamespaceResourceScope, Resource};
 use meta::{GroupVersionKind, GroupVersionResource};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -126,6 +127,31 @@ macro_rules! stored {
     )*};
 }
 
+/// Times that the types here want and that a program in Go may leave out: its JSON says `null` (`metav1.Time`).
+const WANTED_TIMES: [&str; 2] = ["lastTransitionTime", "lastObservedTime"];
+/// What Go takes such a `null` for.
+const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
+
+/// The object with Go's zero in place of absent times; none if that isn't what is wrong with it.
+fn with_zero_times(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut object: Value = serde_json::from_slice(bytes).ok()?;
+    set_zero_times(&mut object).then(|| object.to_string().into_bytes())
+}
+
+fn set_zero_times(value: &mut Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter_mut().fold(false, |found, v| set_zero_times(v) || found),
+        Value::Object(members) => members.iter_mut().fold(false, |found, (key, v)| {
+            if v.is_null() && WANTED_TIMES.contains(&key.as_str()) {
+                *v = ZERO_TIME.into();
+                return true;
+            }
+            set_zero_times(v) || found
+        }),
+        _ => false,
+    }
+}
+
 macro_rules! kinds {
     ($($t:path $(, node: $node:expr)?;)*) => {
         $(impl Kind for $t {
@@ -142,7 +168,8 @@ macro_rules! kinds {
                 type_id: TypeId::of::<$t>(),
             };
             fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-                serde_json::from_slice(bytes)
+                let decoded = serde_json::from_slice(bytes);
+                decoded.or_else(|why| with_zero_times(bytes).map_or(Err(why), |b| serde_json::from_slice(&b)))
             }
         })*
         stored! { $($t $(, node: $node)?;)* }
@@ -330,5 +357,20 @@ mod tests {
         let pod = downcast::<core::v1::Pod>(object);
         assert_eq!(pod.map(|p| (p.name().to_owned(), p.revision())), Some(("a".to_owned(), 7)));
         Ok(())
+    }
+
+    #[test]
+    fn a_condition_without_a_time_is_read_as_go_reads_it() {
+        let service = |condition: &str| {
+            let json = format!(r#"{{"metadata":{{"name":"a"}},"status":{{"conditions":[{condition}]}}}}"#);
+            <core::v1::Service as Kind>::decode(json.as_bytes())
+        };
+        let whole = r#"{"type":"T","status":"True","reason":"R","message":"","lastTransitionTime":null}"#;
+        let condition = service(whole).unwrap().status.unwrap().conditions.unwrap().remove(0);
+        assert_eq!(condition.last_transition_time.0.to_string(), ZERO_TIME);
+        let e = service(r#"{"type":7,"lastTransitionTime":null}"#).unwrap_err();
+        assert!(e.to_string().contains("invalid type: integer"), "{e}");
+        let e = service(r#"{"type":7}"#).unwrap_err();
+        assert!(e.to_string().contains("invalid type: integer"), "{e}");
     }
 }
