@@ -175,22 +175,54 @@ pub(super) fn status(new: &Object, old: &Object, faults: &mut Faults) {
     }
 }
 
-/// A container that has ended for good stays ended.
+/// Whether a container that ended with `code` is to run again (`podutil.ContainerShouldRestart`).
+fn may_restart(container: &Value, of_pod: &str, code: i64) -> bool {
+    let own = container["restartPolicy"].as_str();
+    if own.is_some() {
+        let rules = container["restartPolicyRules"].as_array().into_iter().flatten();
+        let matching = rules.into_iter().find(|rule| {
+            let listed = rule["exitCodes"]["values"].as_array().is_some_and(|v| v.contains(&code.into()));
+            match rule["exitCodes"]["operator"].as_str() {
+                Some("In") => listed,
+                Some("NotIn") => !listed,
+                _ => false,
+            }
+        });
+        if let Some(rule) = matching {
+            return matches!(rule["action"].as_str(), Some("Restart" | "RestartAllContainers"));
+        }
+    }
+    match own.unwrap_or(of_pod) {
+        "Never" => false,
+        "OnFailure" => code != 0,
+        _ => true,
+    }
+}
+
+/// Whether a container's end may start the whole pod over (`podutil.AllContainersCouldRestart`).
+fn all_may_restart(pod: &Object) -> bool {
+    let lists = ["initContainers", "containers"];
+    let all = lists.iter().flat_map(|list| crate::table::items(pod, &["spec", list]));
+    let rules = all.flat_map(|c| c["restartPolicyRules"].as_array().into_iter().flatten());
+    rules.into_iter().any(|rule| rule["action"] == "RestartAllContainers")
+}
+
+/// A container that has ended for good stays ended (`ValidateContainerStateTransition`).
 fn state_transitions(new: &Object, old: &Object, list: &'static str, faults: &mut Faults) {
-    let policy = old.str(&["spec", "restartPolicy"]);
-    if policy == "Always" {
+    if all_may_restart(old) {
         return;
     }
+    let of_pod = old.str(&["spec", "restartPolicy"]);
     let containers = if list == "containerStatuses" { "containers" } else { "initContainers" };
-    let own_policy = |name: &str| {
+    let restarts = |name: &str, code: i64| {
         let found = crate::table::items(old, &["spec", containers]).iter().find(|c| c["name"] == name);
-        found.is_some_and(|c| c.get("restartPolicy").is_some_and(|p| !p.is_null()))
+        found.is_some_and(|c| may_restart(c, of_pod, code))
     };
     let after = At::top(new, "status").get(list);
     for (i, status) in At::top(old, "status").get(list).items().enumerate() {
         let ended = status.get("state").get("terminated");
-        let restarts = ended.get("exitCode").int() != Some(0) && policy == "OnFailure";
-        if !ended.is_set() || restarts || own_policy(status.get("name").str()) {
+        let code = ended.get("exitCode").int().unwrap_or(0);
+        if !ended.is_set() || restarts(status.get("name").str(), code) {
             continue;
         }
         let same = after.items().find(|s| s.get("name").str() == status.get("name").str());
