@@ -45,7 +45,8 @@ pub(crate) fn plan(round: &mut Round<'_>) -> bool {
     }
     for (c, o) in &sources {
         let role = podspec::find_container(round.pod, &c.name).map_or(Role::Regular, |f| f.1);
-        if round.in_crash_backoff(c, role, Some(o)) {
+        // One that is on its way out has done its waiting.
+        if !round.local.busy.contains(&o.id) && round.in_crash_backoff(c, role, Some(o)) {
             return true;
         }
     }
@@ -64,12 +65,13 @@ pub(crate) fn plan(round: &mut Round<'_>) -> bool {
         observed.containers.iter().filter(own).partition(is_source);
     let turn = if first.is_empty() { last } else { first };
     for o in turn {
+        if !round.claim(&o.id) {
+            continue;
+        }
         if let Some((c, _)) = sources.iter().find(|(_, s)| s.id == o.id) {
             round.local.crash.next(&crash_key(c), finished(o), round.now);
         }
-        if round.claim(&o.id) {
-            round.plan.ops.push(Op::RemoveContainer { id: o.id.clone() });
-        }
+        round.plan.ops.push(Op::RemoveContainer { id: o.id.clone() });
     }
     true
 }

@@ -215,7 +215,9 @@ impl Inputs<'_> {
                 if same {
                     old.last_state.clone()
                 } else {
-                    old.state.clone().filter(|s| s.terminated.is_some())
+                    // While it waited for its turn with nothing of it left, the end before was its last.
+                    let ended = old.state.clone().filter(|s| s.terminated.is_some());
+                    ended.or_else(|| old.last_state.clone().filter(|_| !is_running(old)))
                 }
             }),
         };
@@ -335,6 +337,37 @@ impl Inputs<'_> {
     }
 }
 
+/// The end of a pod: what never told how it ended counts as failed, and so does a pod of which that can't be said
+/// (`TerminatePod` of `pkg/kubelet/status`).
+fn close(pod: &Pod, s: &mut PodStatus) {
+    let end = |c: &mut ContainerStatus| {
+        if terminated(c).is_none() {
+            c.state = Some(terminated_state(lost(
+                "The container could not be located when the pod was terminated",
+            )));
+        }
+    };
+    let regular = s.container_statuses.get_or_insert_default();
+    let init = s.init_container_statuses.as_deref().unwrap_or_default();
+    let moved = |c: &ContainerStatus| {
+        last_terminated(c).is_some() || c.state.as_ref().is_some_and(|s| s.waiting.is_none())
+    };
+    let last_passed = || {
+        let (c, s) = podspec::init_containers(pod).last().zip(init.last())?;
+        let ended = [terminated(s), last_terminated(s)].into_iter().flatten().any(|t| t.exit_code == 0);
+        Some(if podspec::is_sidecar(c) { is_running(s) && s.started == Some(true) } else { ended })
+    };
+    if init.is_empty() || regular.iter().any(moved) || last_passed() == Some(true) {
+        regular.iter_mut().for_each(end);
+    }
+    // All but those at the end that were never begun, and always the first.
+    let begun = init.iter().rposition(moved).map_or(1, |i| i + 1);
+    s.init_container_statuses.iter_mut().flatten().take(begun).for_each(end);
+    if !podspec::is_terminal(s.phase.as_deref()) {
+        s.phase = Some("Failed".to_owned());
+    }
+}
+
 /// Whether a container has ever been started, as its status tells.
 pub(crate) fn has_run(s: &ContainerStatus) -> bool {
     is_running(s) || terminated(s).is_some() || last_terminated(s).is_some()
@@ -381,6 +414,10 @@ pub fn generate(i: &Inputs<'_>) -> PodStatus {
     let computed = phase::phase(pod, &all, i.terminal, initialized);
     i.verdict_phase(&mut s, computed);
     i.addresses(&mut s);
+    let refused = i.never_began(&s);
+    if i.terminal && !refused {
+        close(pod, &mut s);
+    }
     let ready_to_start = i.volumes_ready
         && i.observed.ready_sandbox().is_some_and(|s| podspec::host_network(pod) || !s.ips.is_empty());
     let facts = Facts {
@@ -394,7 +431,7 @@ pub fn generate(i: &Inputs<'_>) -> PodStatus {
         now: i.now,
     };
     s.conditions = Some(conditions::conditions(pod, &facts));
-    if i.never_began(&s) {
+    if refused {
         (s.container_statuses, s.init_container_statuses, s.ephemeral_container_statuses) =
             (None, None, None);
         (s.host_ip, s.host_ips) = (None, None);

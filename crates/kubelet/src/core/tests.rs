@@ -312,6 +312,69 @@ fn a_pod_runs_and_is_deleted() {
 }
 
 #[test]
+fn a_pod_that_starts_over_keeps_the_ends_before() {
+    let rule = json!({"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [7]}});
+    let mut w = World::new(one(json!({"restartPolicy": "Never", "restartPolicyRules": [rule]})));
+    w.settle("create").exits("c", 7);
+    let shown = |w: &mut World| {
+        let plan = next_ops(&w.pod, &mut w.local, &node(), w.now);
+        let ops: Vec<String> = plan.ops.iter().map(show_op).collect();
+        (ops.join(", "), container(&plan.status.container_statuses.unwrap()[0]), plan.ops)
+    };
+    let (ops, c, todo) = shown(&mut w);
+    assert_eq!((ops.as_str(), c.as_str()), ("remove c0", "c=exit(7)"));
+    // While the removal is under way it waits for nothing.
+    let (ops, c, _) = shown(&mut w);
+    assert_eq!((ops.as_str(), c.as_str()), ("", "c=exit(7)"));
+    todo.into_iter().for_each(|op| w.answer(op));
+    w.log.clear();
+    w.settle("removed").exits("c", 7).settle("too soon").pass(11).settle("later").check(expect![[r#"
+        removed @0s
+        > image c IfNotPresent
+          Running ++--+ c=exit(7)
+        > start c#1
+          Running ++--+ c=exit(7)
+          Running +++++ c=running+x1 last exit(7)
+        too soon @0s
+          event! BackOff: Back-off restarting failed container c in pod web_n(u1)
+          Running ++--++ c=waiting(CrashLoopBackOff)x1 last exit(7)
+          wait 10.000000005s
+        later @11s
+        > remove c1
+          Running ++--++ c=waiting(CrashLoopBackOff)x1 last exit(7)
+        > image c IfNotPresent
+          Running ++--+ c=waiting(CrashLoopBackOff)x1 last exit(7)
+        > start c#2
+          Running ++--+ c=waiting(CrashLoopBackOff)x1 last exit(7)
+          Running +++++ c=running+x2 last exit(7)
+    "#]]);
+}
+
+#[test]
+fn a_pod_that_is_deleted_before_it_runs_fails() {
+    let mut w = World::new(one(json!({})));
+    w.local.images.insert("c".into(), local::Image::Busy);
+    w.settle("create").delete(30).settle("delete").check(expect![[r#"
+        create @0s
+        > mount, sandbox #0
+          Pending -+--+ c=waiting(ContainerCreating)
+          Pending ++--+ c=waiting(ContainerCreating)
+        delete @0s
+        > stop-sandbox s0
+          Pending ++--+ c=waiting(ContainerCreating)
+        > unmount
+          Failed -+--+ c=exit(137)
+        > deletepod
+          Failed -+--+ c=exit(137)
+        > remove-sandbox s0
+          Failed -+--+ c=exit(137)
+        > clear
+          Failed -+--+ c=exit(137)
+          finished
+    "#]]);
+}
+
+#[test]
 fn a_failing_container_waits_longer_each_time() {
     let mut w = World::new(one(json!({})));
     w.ends.push(("c", 1));
