@@ -246,6 +246,10 @@ fn images_from_the_command_line() {
         one_sentence(c.ironclad(&["image", "import", &file]), &["cannot import", name]);
     }
     one_sentence(c.ironclad(&["image", "import", "/nonexistent.tar"]), &["No such file"]);
+    one_sentence(c.ironclad(&["image", "import", "/tmp"]), &["/tmp is a directory", "tar -C /tmp"]);
+    let (data, archive) = (c.data_dir().to_string_lossy().into_owned(), c.scratch().join("busybox.tar"));
+    let piped = format!("cat {} | $IRONCLAD_BIN image import - --data-dir {data}", archive.display());
+    assert_eq!(Program::named("sh").run(&["-c", &piped]).ok(), format!("{BUSYBOX}\n"));
     one_sentence(c.ironclad(&["image", "pull", "x:y:z"]), &["invalid reference format"]);
     c.import_busybox();
     c.kubectl(&["run", "box", &format!("--image={BUSYBOX}"), "--restart=Never", "--", "true"]).ok();

@@ -114,7 +114,7 @@ pub(crate) enum Image {
     Import {
         #[command(flatten)]
         cluster: Cluster,
-        /// The archive
+        /// The archive; - is standard input
         file: PathBuf,
     },
     /// Pull an image from its registry

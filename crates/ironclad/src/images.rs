@@ -6,6 +6,7 @@ use crate::demo_image;
 use crate::progress::print;
 use anyhow::{Context, Result, bail};
 use image::{Auth, Image, Reference, Store};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Fails where images could not be unpacked: said before anything else is looked at.
@@ -36,6 +37,13 @@ fn open_existing(cluster: Cluster) -> Result<Store> {
 pub(crate) fn run(command: Command) -> Result<()> {
     match command {
         Command::Import { cluster, file } => {
+            let file = if file.as_os_str() == "-" { PathBuf::from("/dev/stdin") } else { file };
+            if file.is_dir() {
+                let dir = file.display();
+                bail!(
+                    "{dir} is a directory, and an archive is one file: `tar -C {dir} -cf FILE .` makes one of an OCI layout"
+                );
+            }
             let store = open(cluster)?;
             let images = image::archive::import(&store, &file)
                 .with_context(|| format!("cannot import {}", file.display()))?;
