@@ -35,7 +35,7 @@ fn root(catalog: &Catalog, accepted: Accepted, core: bool) -> Option<Value> {
         true => json!({"kind": "APIVersions", "versions": ["v1"],
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": ""}]}),
         false => {
-            let groups: Vec<Value> = named(catalog).map(group_value).collect();
+            let groups: Vec<Value> = named(catalog).map(group_entry).collect();
             json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
         }
     })
@@ -45,11 +45,19 @@ fn named(catalog: &Catalog) -> impl Iterator<Item = &Group> {
     catalog.groups.iter().filter(|g| !g.name.is_empty())
 }
 
+/// A group by itself.
 fn group_value(group: &Group) -> Value {
+    let mut v = group_entry(group);
+    v["kind"] = "APIGroup".into();
+    v["apiVersion"] = "v1".into();
+    v
+}
+
+/// A group among others, whose list tells what it is.
+fn group_entry(group: &Group) -> Value {
     let version = |v: &String| json!({"groupVersion": api_version(&group.name, v), "version": v});
     let versions: Vec<Value> = group.versions.iter().map(version).collect();
-    json!({"kind": "APIGroup", "apiVersion": "v1", "name": group.name, "versions": versions,
-        "preferredVersion": versions.first()})
+    json!({"name": group.name, "versions": versions, "preferredVersion": versions.first()})
 }
 
 fn resources(catalog: &Catalog, group: &str, version: &str) -> Option<Value> {

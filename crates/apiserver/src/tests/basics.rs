@@ -318,3 +318,10 @@ fn a_review_of_access_has_no_name_and_tells_who_wrote_it() {
     let (code, body, _) = w.ask(&review(r#"{"labels":{"a":"b"}}"#));
     assert!(code == 422 && body.contains("must be empty"), "{code} {body}");
 }
+
+#[test]
+fn a_group_tells_its_kind_only_by_itself() {
+    let w = World::new();
+    let kinds = [w.ok("GET /apis")["groups"][0]["kind"].clone(), w.ok("GET /apis/apps")["kind"].clone()];
+    assert_eq!(kinds, [serde_json::Value::Null, "APIGroup".into()]);
+}
