@@ -66,6 +66,17 @@ fn containers_ready(pod: &Pod, all: &[ContainerStatus], phase: &str) -> PodCondi
     condition(KIND, ok, if ok { "" } else { "ContainersNotReady" }, message)
 }
 
+fn starting_over(over: bool, phase: &str) -> PodCondition {
+    let (reason, message) = match phase {
+        "Succeeded" => ("PodCompleted", ""),
+        "Failed" => ("PodFailed", ""),
+        _ if over => restart_all::STARTED,
+        _ => ("", ""),
+    };
+    let status = over && !podspec::is_terminal(Some(phase));
+    condition(restart_all::CONDITION, status, reason, message.to_owned())
+}
+
 fn initialized(pod: &Pod, all: &[ContainerStatus], phase: &str) -> PodCondition {
     const KIND: &str = "Initialized";
     let (mut unknown, mut incomplete) = (Vec::new(), Vec::new());
@@ -131,8 +142,8 @@ pub struct Facts<'a> {
     pub resizing: bool,
     /// Why new amounts wait.
     pub resize_waits: Option<&'a str>,
-    /// All containers are stopped and removed, to start again.
-    pub starting_over: bool,
+    /// Whether all containers are stopped and removed, to start again; none where no rule could make them.
+    pub starting_over: Option<bool>,
     /// The present.
     pub now: Timestamp,
 }
@@ -155,7 +166,7 @@ pub fn conditions(pod: &Pod, facts: &Facts<'_>) -> Vec<PodCondition> {
     let waits = facts.resize_waits;
     let waits = waits.map(|why| condition(resize::PENDING, true, "Deferred", why.to_owned()));
     let changing = facts.resizing.then(|| condition(resize::IN_PROGRESS, true, "", String::new()));
-    let over = facts.starting_over.then(|| condition(restart_all::CONDITION, true, "", String::new()));
+    let over = facts.starting_over.map(|over| starting_over(over, facts.phase));
     let own = [
         condition("PodReadyToStartContainers", facts.ready_to_start, "", String::new()),
         initialized(pod, facts.all, facts.phase),

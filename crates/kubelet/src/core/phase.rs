@@ -5,6 +5,8 @@ use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, Pod
 
 #[derive(Default)]
 struct Count {
+    /// The pod starts over: no end is for good.
+    starting_over: bool,
     pending_init: u32,
     pending_sidecar: u32,
     failed_for_good: bool,
@@ -26,6 +28,10 @@ fn last_exit(status: &ContainerStatus) -> Option<i32> {
 }
 
 impl Count {
+    fn is_for_good(&self, pod: &Pod, c: &Container, code: i32) -> bool {
+        !self.starting_over && !restart::after_exit(pod, c, code)
+    }
+
     fn init(&mut self, pod: &Pod, c: &Container, found: Option<(&ContainerStatus, &ContainerState)>) {
         let exit = match found {
             Some((_, ContainerState { terminated: Some(t), .. })) => Some(t.exit_code),
@@ -33,7 +39,7 @@ impl Count {
             _ => None,
         };
         match exit {
-            Some(code) => self.failed_for_good |= code != 0 && !restart::after_exit(pod, c, code),
+            Some(code) => self.failed_for_good |= code != 0 && self.is_for_good(pod, c, code),
             None => self.pending_init += 1,
         }
     }
@@ -62,7 +68,7 @@ impl Count {
     fn regular(&mut self, pod: &Pod, c: &Container, found: Option<(&ContainerStatus, &ContainerState)>) {
         let mut stop = |code: i32| {
             self.stopped += 1;
-            self.stopped_for_good += u32::from(!restart::after_exit(pod, c, code));
+            self.stopped_for_good += u32::from(self.is_for_good(pod, c, code));
         };
         match found {
             None => self.unknown += 1,
@@ -81,9 +87,16 @@ impl Count {
 }
 
 /// The phase of `pod` whose containers have the statuses `all`. `terminal`: nothing of it will run any more.
-/// `initialized`: a container of `spec.containers` has been started in the present sandbox.
-pub fn phase(pod: &Pod, all: &[ContainerStatus], terminal: bool, initialized: bool) -> &'static str {
-    let mut n = Count::default();
+/// `initialized`: a container of `spec.containers` has been started in the present sandbox. `starting_over`: all
+/// containers are stopped and removed, to start again.
+pub fn phase(
+    pod: &Pod,
+    all: &[ContainerStatus],
+    terminal: bool,
+    initialized: bool,
+    starting_over: bool,
+) -> &'static str {
+    let mut n = Count { starting_over, ..Count::default() };
     for c in podspec::init_containers(pod) {
         match podspec::is_sidecar(c) {
             true => n.sidecar(find(all, &c.name)),

@@ -12,8 +12,11 @@ use super::podspec::Role;
 use super::{podspec, restart};
 use k8s_openapi::api::core::v1::{Container, Pod};
 
-/// The condition of a pod that starts over.
+/// The condition of a pod that starts over (`GenerateAllContainersRestartingCondition`).
 pub const CONDITION: &str = "AllContainersRestarting";
+/// Its reason and message while that is so.
+pub const STARTED: (&str, &str) =
+    ("RestartAllContainersStarted", "container exited with restart policy rule");
 
 fn all(pod: &Pod) -> impl Iterator<Item = &Container> {
     podspec::init_containers(pod).iter().chain(podspec::containers(pod))
@@ -31,7 +34,19 @@ fn sources<'a>(
     all(pod).filter_map(ended)
 }
 
-/// Whether the pod is starting over.
+/// Whether some container's rules may start the pod over.
+pub fn is_possible(pod: &Pod) -> bool {
+    let mut rules = all(pod).flat_map(|c| c.restart_policy_rules.iter().flatten());
+    rules.any(|rule| rule.action == "RestartAllContainers")
+}
+
+/// Whether the pod is starting over: from the end of a container until the first one runs anew. `begun`: it was before.
+pub fn is_under_way(pod: &Pod, observed: &PodObservation, begun: bool) -> bool {
+    let runs = |o: &Observed| o.state == State::Running && all(pod).any(|c| c.name == o.name);
+    is_due(pod, observed) || (begun && !observed.containers.iter().any(runs))
+}
+
+/// Whether a container ended for which it is to start over.
 pub fn is_due(pod: &Pod, observed: &PodObservation) -> bool {
     sources(pod, observed).next().is_some()
 }

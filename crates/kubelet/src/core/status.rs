@@ -307,6 +307,18 @@ impl Inputs<'_> {
         s.pod_ips = Some(ips.into_iter().map(|ip| PodIP { ip }).collect());
     }
 
+    /// Whether the pod starts over; none where no rule of it could make it.
+    fn starting_over(&self) -> Option<bool> {
+        let begun = self
+            .old
+            .conditions
+            .iter()
+            .flatten()
+            .any(|c| c.type_ == restart_all::CONDITION && c.status == "True");
+        restart_all::is_possible(self.pod)
+            .then(|| !self.terminal && restart_all::is_under_way(self.pod, self.observed, begun))
+    }
+
     /// Whether the node refused the pod: of containers that it never looked at it tells nothing (`rejectPod`).
     fn never_began(&self, s: &PodStatus) -> bool {
         podspec::is_terminal(s.phase.as_deref())
@@ -411,7 +423,9 @@ pub fn generate(i: &Inputs<'_>) -> PodStatus {
     let regular = |o: &&Observed| podspec::containers(pod).iter().any(|c| c.name == o.name);
     let initialized =
         i.visible().filter(regular).any(|o| i.observed.is_active(o) && o.state >= State::Running);
-    let computed = phase::phase(pod, &all, i.terminal, initialized);
+    let starting_over = i.starting_over();
+    let over = starting_over == Some(true);
+    let computed = phase::phase(pod, &all, i.terminal, initialized, over);
     i.verdict_phase(&mut s, computed);
     i.addresses(&mut s);
     let refused = i.never_began(&s);
@@ -427,7 +441,7 @@ pub fn generate(i: &Inputs<'_>) -> PodStatus {
         old: i.old,
         resizing: !i.resizing.is_empty(),
         resize_waits: i.resize_waits,
-        starting_over: !i.terminal && restart_all::is_due(pod, i.observed),
+        starting_over,
         now: i.now,
     };
     s.conditions = Some(conditions::conditions(pod, &facts));

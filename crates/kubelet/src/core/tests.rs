@@ -247,16 +247,16 @@ fn one_containers_end_starts_the_pod_over() {
     w.settle("create").pass(60).exits("a", 7).settle("exit 7").check(expect![[r#"
         create @0s
         > mount, sandbox #0, image i IfNotPresent
-          Pending ----+ i=waiting(PodInitializing) a=waiting(PodInitializing) b=waiting(PodInitializing)
+          Pending ----+- i=waiting(PodInitializing) a=waiting(PodInitializing) b=waiting(PodInitializing)
         > start i#0
-          Pending +---+ i=waiting(PodInitializing) a=waiting(PodInitializing) b=waiting(PodInitializing)
+          Pending +---+- i=waiting(PodInitializing) a=waiting(PodInitializing) b=waiting(PodInitializing)
         > image a IfNotPresent, image b IfNotPresent
-          Pending ++--+ i=exit(0)+ a=waiting(PodInitializing) b=waiting(PodInitializing)
+          Pending ++--+- i=exit(0)+ a=waiting(PodInitializing) b=waiting(PodInitializing)
         > start a#0
-          Pending ++--+ i=exit(0)+ a=waiting(PodInitializing) b=waiting(PodInitializing)
+          Pending ++--+- i=exit(0)+ a=waiting(PodInitializing) b=waiting(PodInitializing)
         > start b#0
-          Pending ++--+ i=exit(0)+ a=running+ b=waiting(PodInitializing)
-          Running +++++ i=exit(0)+ a=running+ b=running+
+          Pending ++--+- i=exit(0)+ a=running+ b=waiting(PodInitializing)
+          Running +++++- i=exit(0)+ a=running+ b=running+
         exit 7 @1m0s
         > stop b0 2s
           event Killing: killing
@@ -266,16 +266,65 @@ fn one_containers_end_starts_the_pod_over() {
         > remove a0
           Running ++--++ i=exit(0)+ a=exit(7) b=exit(143)
         > image i IfNotPresent
-          Running ++--+ i=exit(0)+ a=exit(7) b=exit(143)
+          Running ++--++ i=exit(0)+ a=exit(7) b=exit(143)
         > start i#1
-          Running ++--+ i=exit(0)+ a=exit(7) b=exit(143)
+          Running ++--++ i=exit(0)+ a=exit(7) b=exit(143)
         > image a IfNotPresent, image b IfNotPresent
-          Running ++--+ i=exit(0)+x1 last exit(0) a=exit(7) b=exit(143)
+          Running ++--++ i=exit(0)+x1 last exit(0) a=exit(7) b=exit(143)
         > start a#1
-          Running ++--+ i=exit(0)+x1 last exit(0) a=exit(7) b=exit(143)
+          Running ++--++ i=exit(0)+x1 last exit(0) a=exit(7) b=exit(143)
         > start b#1
-          Running ++--+ i=exit(0)+x1 last exit(0) a=running+x1 last exit(7) b=exit(143)
-          Running +++++ i=exit(0)+x1 last exit(0) a=running+x1 last exit(7) b=running+x1 last exit(143)
+          Running ++--+- i=exit(0)+x1 last exit(0) a=running+x1 last exit(7) b=exit(143)
+          Running +++++- i=exit(0)+x1 last exit(0) a=running+x1 last exit(7) b=running+x1 last exit(143)
+    "#]]);
+}
+
+#[test]
+fn a_companions_end_starts_over_a_pod_that_else_never_restarts() {
+    let rule = json!({"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [7]}});
+    let sidecar =
+        json!({"name": "s", "image": "img:1", "restartPolicy": "Always", "restartPolicyRules": [rule]});
+    let of = |name: &str| json!({"name": name, "image": "img:1"});
+    let mut w = World::new(
+        json!({"restartPolicy": "Never", "initContainers": [of("i"), sidecar], "containers": [of("a")]}),
+    );
+    w.ends.push(("i", 0));
+    w.settle("create").pass(60).exits("s", 7).settle("exit 7").check(expect![[r#"
+        create @0s
+        > mount, sandbox #0, image i IfNotPresent
+          Pending ----+- i=waiting(PodInitializing) s=waiting(PodInitializing) a=waiting(PodInitializing)
+        > start i#0
+          Pending +---+- i=waiting(PodInitializing) s=waiting(PodInitializing) a=waiting(PodInitializing)
+        > image s IfNotPresent
+          Pending +---+- i=exit(0)+ s=waiting(PodInitializing) a=waiting(PodInitializing)
+        > start s#0
+          Pending +---+- i=exit(0)+ s=waiting(PodInitializing) a=waiting(PodInitializing)
+        > image a IfNotPresent
+          Pending ++--+- i=exit(0)+ s=running+ a=waiting(PodInitializing)
+        > start a#0
+          Pending ++--+- i=exit(0)+ s=running+ a=waiting(PodInitializing)
+          Running +++++- i=exit(0)+ s=running+ a=running+
+        exit 7 @1m0s
+        > stop a0 2s
+          event Killing: killing
+          Running ++--++ i=exit(0)+ s=exit(7) a=running+
+        > remove a0, remove i0
+          Running ++--++ i=exit(0)+ s=exit(7) a=exit(143)
+        > remove s0
+          Running ++--++ i=exit(0)+ s=exit(7) a=exit(143)
+        > image i IfNotPresent
+          Running ++--++ i=exit(0)+ s=exit(7) a=exit(143)
+        > start i#1
+          Running ++--++ i=exit(0)+ s=exit(7) a=exit(143)
+        > image s IfNotPresent
+          Running ++--++ i=exit(0)+x1 last exit(0) s=exit(7) a=exit(143)
+        > start s#1
+          Running ++--++ i=exit(0)+x1 last exit(0) s=exit(7) a=exit(143)
+        > image a IfNotPresent
+          Running ++--+- i=exit(0)+x1 last exit(0) s=running+x1 last exit(7) a=exit(143)
+        > start a#1
+          Running ++--+- i=exit(0)+x1 last exit(0) s=running+x1 last exit(7) a=exit(143)
+          Running +++++- i=exit(0)+x1 last exit(0) s=running+x1 last exit(7) a=running+x1 last exit(143)
     "#]]);
 }
 
@@ -331,10 +380,10 @@ fn a_pod_that_starts_over_keeps_the_ends_before() {
     w.settle("removed").exits("c", 7).settle("too soon").pass(11).settle("later").check(expect![[r#"
         removed @0s
         > image c IfNotPresent
-          Running ++--+ c=exit(7)
+          Running ++--++ c=exit(7)
         > start c#1
-          Running ++--+ c=exit(7)
-          Running +++++ c=running+x1 last exit(7)
+          Running ++--++ c=exit(7)
+          Running +++++- c=running+x1 last exit(7)
         too soon @0s
           event! BackOff: Back-off restarting failed container c in pod web_n(u1)
           Running ++--++ c=waiting(CrashLoopBackOff)x1 last exit(7)
@@ -343,10 +392,10 @@ fn a_pod_that_starts_over_keeps_the_ends_before() {
         > remove c1
           Running ++--++ c=waiting(CrashLoopBackOff)x1 last exit(7)
         > image c IfNotPresent
-          Running ++--+ c=waiting(CrashLoopBackOff)x1 last exit(7)
+          Running ++--++ c=waiting(CrashLoopBackOff)x1 last exit(7)
         > start c#2
-          Running ++--+ c=waiting(CrashLoopBackOff)x1 last exit(7)
-          Running +++++ c=running+x2 last exit(7)
+          Running ++--++ c=waiting(CrashLoopBackOff)x1 last exit(7)
+          Running +++++- c=running+x2 last exit(7)
     "#]]);
 }
 
