@@ -17,31 +17,6 @@ use meta::{FieldError, FieldPath};
 use serde_json::{Value, json};
 use tree::{Node, Rule};
 
-/// Words of the language, which can't be names in it (`apiserver/pkg/cel/identifiers.go`).
-pub const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
-
 /// Faults that one report holds.
 const MAX_ERRORS: usize = 100;
 /// Bytes of a rule that messages repeat.

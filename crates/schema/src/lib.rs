@@ -8,6 +8,7 @@
 mod apply;
 #[cfg(feature = "cel")]
 pub mod cel;
+mod cel_words;
 mod custom;
 mod decode;
 mod default;
@@ -20,6 +21,7 @@ mod strategic;
 mod validate;
 
 pub use apply::{Writer, apply, check_applied, misfit, track_update};
+pub use cel_words::CEL_RESERVED;
 pub use custom::check_custom;
 pub use decode::{decode, decode_applied, decode_error};
 pub use default::{default, drop_nulls};

@@ -84,7 +84,7 @@ fn variables(list: &At<'_>, faults: &mut Faults) {
             faults.push(name.missing("name is not specified"));
         } else if !name.str().chars().all(word)
             || name.str().starts_with(|c: char| c.is_ascii_digit())
-            || schema::cel::RESERVED.contains(&name.str())
+            || schema::CEL_RESERVED.contains(&name.str())
         {
             faults.push(name.invalid("must be a valid CEL identifier"));
         }

@@ -70,7 +70,7 @@ fn scalar(value: &Value) -> Cel {
 
 /// A field's name as rules write it.
 fn escape(name: &str) -> String {
-    if super::RESERVED.contains(&name) {
+    if crate::CEL_RESERVED.contains(&name) {
         return format!("__{name}__");
     }
     if !name.contains(['.', '-', '/']) && !name.contains("__") {
