@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// Kubernetes in one binary.
 #[derive(Debug, Parser)]
-#[command(name = "ironclad", version, about, propagate_version = true, disable_help_subcommand = true)]
+#[command(name = "ironclad", version, about, propagate_version = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
