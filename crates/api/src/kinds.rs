@@ -138,18 +138,24 @@ fn with_zero_times(bytes: &[u8]) -> Option<Vec<u8>> {
     set_zero_times(&mut object).then(|| object.to_string().into_bytes())
 }
 
+/// Sets them all, and tells whether there was one.
 fn set_zero_times(value: &mut Value) -> bool {
+    let mut found = false;
     match value {
-        Value::Array(items) => items.iter_mut().fold(false, |found, v| set_zero_times(v) || found),
-        Value::Object(members) => members.iter_mut().fold(false, |found, (key, v)| {
-            if v.is_null() && WANTED_TIMES.contains(&key.as_str()) {
-                *v = ZERO_TIME.into();
-                return true;
+        Value::Array(items) => items.iter_mut().for_each(|v| found |= set_zero_times(v)),
+        Value::Object(members) => {
+            for (key, v) in members {
+                if v.is_null() && WANTED_TIMES.contains(&key.as_str()) {
+                    *v = ZERO_TIME.into();
+                    found = true;
+                } else {
+                    found |= set_zero_times(v);
+                }
             }
-            set_zero_times(v) || found
-        }),
-        _ => false,
+        }
+        _ => {}
     }
+    found
 }
 
 macro_rules! kinds {
