@@ -5,8 +5,6 @@ use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, Pod
 
 #[derive(Default)]
 struct Count {
-    /// The pod starts over: no end is for good.
-    starting_over: bool,
     pending_init: u32,
     pending_sidecar: u32,
     failed_for_good: bool,
@@ -28,18 +26,15 @@ fn last_exit(status: &ContainerStatus) -> Option<i32> {
 }
 
 impl Count {
-    fn is_for_good(&self, pod: &Pod, c: &Container, code: i32) -> bool {
-        !self.starting_over && !restart::after_exit(pod, c, code)
-    }
-
-    fn init(&mut self, pod: &Pod, c: &Container, found: Option<(&ContainerStatus, &ContainerState)>) {
+    /// `for_good`: whether the container doesn't run again after an end with that code.
+    fn init(&mut self, found: Option<(&ContainerStatus, &ContainerState)>, for_good: impl Fn(i32) -> bool) {
         let exit = match found {
             Some((_, ContainerState { terminated: Some(t), .. })) => Some(t.exit_code),
             Some((status, ContainerState { waiting: Some(_), .. })) => last_exit(status),
             _ => None,
         };
         match exit {
-            Some(code) => self.failed_for_good |= code != 0 && self.is_for_good(pod, c, code),
+            Some(code) => self.failed_for_good |= code != 0 && for_good(code),
             None => self.pending_init += 1,
         }
     }
@@ -65,10 +60,14 @@ impl Count {
         }
     }
 
-    fn regular(&mut self, pod: &Pod, c: &Container, found: Option<(&ContainerStatus, &ContainerState)>) {
+    fn regular(
+        &mut self,
+        found: Option<(&ContainerStatus, &ContainerState)>,
+        for_good: impl Fn(i32) -> bool,
+    ) {
         let mut stop = |code: i32| {
             self.stopped += 1;
-            self.stopped_for_good += u32::from(self.is_for_good(pod, c, code));
+            self.stopped_for_good += u32::from(for_good(code));
         };
         match found {
             None => self.unknown += 1,
@@ -87,24 +86,25 @@ impl Count {
 }
 
 /// The phase of `pod` whose containers have the statuses `all`. `terminal`: nothing of it will run any more.
-/// `initialized`: a container of `spec.containers` has been started in the present sandbox. `starting_over`: all
-/// containers are stopped and removed, to start again.
+/// `initialized`: a container of `spec.containers` has been started in the present sandbox. `runs_again`: whether
+/// the end that the container of this name shows is not its last, whatever its restart policy says.
 pub fn phase(
     pod: &Pod,
     all: &[ContainerStatus],
     terminal: bool,
     initialized: bool,
-    starting_over: bool,
+    runs_again: &dyn Fn(&str) -> bool,
 ) -> &'static str {
-    let mut n = Count { starting_over, ..Count::default() };
+    let mut n = Count::default();
+    let for_good = |c: &Container, code: i32| !restart::after_exit(pod, c, code) && !runs_again(&c.name);
     for c in podspec::init_containers(pod) {
         match podspec::is_sidecar(c) {
             true => n.sidecar(find(all, &c.name)),
-            false => n.init(pod, c, find(all, &c.name)),
+            false => n.init(find(all, &c.name), |code| for_good(c, code)),
         }
     }
     for c in podspec::containers(pod) {
-        n.regular(pod, c, find(all, &c.name));
+        n.regular(find(all, &c.name), |code| for_good(c, code));
     }
     let done = if n.stopped == n.succeeded { "Succeeded" } else { "Failed" };
     if n.failed_for_good {

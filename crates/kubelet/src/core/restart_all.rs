@@ -40,10 +40,16 @@ pub fn is_possible(pod: &Pod) -> bool {
     rules.any(|rule| rule.action == "RestartAllContainers")
 }
 
-/// Whether the pod is starting over: from the end of a container until the first one runs anew. `begun`: it was before.
+/// Whether the pod is starting over: from the end of a container until the first one ran anew. `begun`: it was before.
 pub fn is_under_way(pod: &Pod, observed: &PodObservation, begun: bool) -> bool {
-    let runs = |o: &Observed| o.state == State::Running && all(pod).any(|c| c.name == o.name);
-    is_due(pod, observed) || (begun && !observed.containers.iter().any(runs))
+    let ran = |o: &Observed| o.state >= State::Running && all(pod).any(|c| c.name == o.name);
+    is_due(pod, observed) || (begun && !observed.containers.iter().any(ran))
+}
+
+/// Whether the end that a container shows is one of before, and it runs again: all are about to be removed, or this one
+/// was.
+pub fn runs_again(pod: &Pod, observed: &PodObservation, name: &str) -> bool {
+    is_due(pod, observed) || (is_possible(pod) && observed.container(name).is_none())
 }
 
 /// Whether a container ended for which it is to start over.

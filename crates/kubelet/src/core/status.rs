@@ -423,9 +423,8 @@ pub fn generate(i: &Inputs<'_>) -> PodStatus {
     let regular = |o: &&Observed| podspec::containers(pod).iter().any(|c| c.name == o.name);
     let initialized =
         i.visible().filter(regular).any(|o| i.observed.is_active(o) && o.state >= State::Running);
-    let starting_over = i.starting_over();
-    let over = starting_over == Some(true);
-    let computed = phase::phase(pod, &all, i.terminal, initialized, over);
+    let runs_again = |name: &str| !i.terminal && restart_all::runs_again(pod, i.observed, name);
+    let computed = phase::phase(pod, &all, i.terminal, initialized, &runs_again);
     i.verdict_phase(&mut s, computed);
     i.addresses(&mut s);
     let refused = i.never_began(&s);
@@ -441,7 +440,7 @@ pub fn generate(i: &Inputs<'_>) -> PodStatus {
         old: i.old,
         resizing: !i.resizing.is_empty(),
         resize_waits: i.resize_waits,
-        starting_over,
+        starting_over: i.starting_over(),
         now: i.now,
     };
     s.conditions = Some(conditions::conditions(pod, &facts));

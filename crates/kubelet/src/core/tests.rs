@@ -270,9 +270,9 @@ fn one_containers_end_starts_the_pod_over() {
         > start i#1
           Running ++--++ i=exit(0)+ a=exit(7) b=exit(143)
         > image a IfNotPresent, image b IfNotPresent
-          Running ++--++ i=exit(0)+x1 last exit(0) a=exit(7) b=exit(143)
+          Running ++--+- i=exit(0)+x1 last exit(0) a=exit(7) b=exit(143)
         > start a#1
-          Running ++--++ i=exit(0)+x1 last exit(0) a=exit(7) b=exit(143)
+          Running ++--+- i=exit(0)+x1 last exit(0) a=exit(7) b=exit(143)
         > start b#1
           Running ++--+- i=exit(0)+x1 last exit(0) a=running+x1 last exit(7) b=exit(143)
           Running +++++- i=exit(0)+x1 last exit(0) a=running+x1 last exit(7) b=running+x1 last exit(143)
@@ -317,14 +317,44 @@ fn a_companions_end_starts_over_a_pod_that_else_never_restarts() {
         > start i#1
           Running ++--++ i=exit(0)+ s=exit(7) a=exit(143)
         > image s IfNotPresent
-          Running ++--++ i=exit(0)+x1 last exit(0) s=exit(7) a=exit(143)
+          Running ++--+- i=exit(0)+x1 last exit(0) s=exit(7) a=exit(143)
         > start s#1
-          Running ++--++ i=exit(0)+x1 last exit(0) s=exit(7) a=exit(143)
+          Running ++--+- i=exit(0)+x1 last exit(0) s=exit(7) a=exit(143)
         > image a IfNotPresent
           Running ++--+- i=exit(0)+x1 last exit(0) s=running+x1 last exit(7) a=exit(143)
         > start a#1
           Running ++--+- i=exit(0)+x1 last exit(0) s=running+x1 last exit(7) a=exit(143)
           Running +++++- i=exit(0)+x1 last exit(0) s=running+x1 last exit(7) a=running+x1 last exit(143)
+    "#]]);
+}
+
+#[test]
+fn a_pod_that_started_over_ends_as_its_containers_do() {
+    let rule = json!({"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [7]}});
+    let mut spec = one(json!({"restartPolicyRules": [rule], "restartPolicy": "Never"}));
+    spec["restartPolicy"] = json!("Never");
+    let mut w = World::new(spec);
+    w.settle("create").exits("c", 7);
+    w.ends.push(("c", 1));
+    // The new one ends before anybody saw it run.
+    w.settle("again").check(expect![[r#"
+        create @0s
+        > mount, sandbox #0, image c IfNotPresent
+          Pending -+--+- c=waiting(ContainerCreating)
+        > start c#0
+          Pending ++--+- c=waiting(ContainerCreating)
+          Running +++++- c=running+
+        again @0s
+        > remove c0
+          Running ++--++ c=exit(7)
+        > image c IfNotPresent
+          Running ++--++ c=exit(7)
+        > start c#1
+          Running ++--++ c=exit(7)
+        > stop-sandbox s0
+          Failed ++--+- c=exit(1)x1 last exit(7)
+        > unmount
+          Failed -+--+- c=exit(1)x1 last exit(7)
     "#]]);
 }
 
